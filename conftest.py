@@ -1,0 +1,109 @@
+"""Settings for pytest in the whole repository: strict nbval made to run cells as Jupyter does, with a numeric tolerance.
+
+nbval is pinned to 0.11.0 because three of its internals are replaced here; everything else is as it ships:
+
+1. Cells run with `store_history=True`, as in Jupyter. Without it IPython ignores a trailing `;` and has no `Out[n]`, so
+   a notebook that is right in JupyterLab would fail.
+2. Outputs are equal when their words are equal and their decimal numbers agree to a relative 1e-3. Another processor
+   moves a float32 loss by about 1e-6, which now and then turns the last printed digit. Integers must be the same.
+3. Kernels talk through Unix sockets, and a kernel that dies at its start gets a second chance: over TCP about 1 in 300
+   concurrent starts lost a race for its port. This also spares ipykernel's warning about unencrypted TCP.
+"""
+
+import functools
+import json
+import math
+import os
+import re
+import tempfile
+import uuid
+
+import pytest
+
+try:
+    import nbval.kernel
+    import nbval.plugin
+except ModuleNotFoundError:  # an environment that only runs the package's own tests, such as Colab's packages
+    nbval = None
+
+RELATIVE, ABSOLUTE = 1e-3, 1e-6  # the absolute one is for differences that are zero up to rounding
+DECIMAL = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?")
+
+
+class Output(str):
+    """An output's text, equal to another when words are the same and decimal numbers close."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        if str.__eq__(self, other):
+            return True
+        pairs = zip(DECIMAL.findall(self), DECIMAL.findall(other), strict=False)
+        return DECIMAL.split(self) == DECIMAL.split(other) and all(
+            math.isclose(float(a), float(b), rel_tol=RELATIVE, abs_tol=ABSOLUTE) for a, b in pairs
+        )
+
+    def __ne__(self, other):
+        return not self == other
+
+
+def as_jupyter(kernel, source, allow_stdin=None):
+    """Run one cell as a notebook front end does (replaces `RunningKernel.execute_cell_input`)."""
+    return kernel.kc.execute(source, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
+
+
+def with_tolerance(sanitize):
+    """nbval's `sanitize`, whose result is compared with a tolerance; structured outputs are compared as JSON text."""
+
+    @functools.wraps(sanitize)
+    def tolerant(cell, value):
+        return Output(sanitize(cell, value if isinstance(value, str) else json.dumps(value, sort_keys=True)))
+
+    return tolerant
+
+
+def with_second_chance(start, folder, *, attempts=3):
+    """nbval's `start_new_kernel`, tried again when the kernel dies before it answers.
+
+    The kernel keeps its history in memory and the progress of exercises in `folder`: never in the reader's own files.
+    """
+
+    @functools.wraps(start)
+    def patient(*args, **kwargs):
+        progress = os.path.join(folder, f"progress-{uuid.uuid4().hex}.json")
+        kwargs |= {
+            "extra_arguments": ["--HistoryManager.hist_file=:memory:"],
+            "env": os.environ | {"MLCOURSE_PROGRESS": progress},
+        }
+        for attempt in range(1, attempts + 1):
+            try:
+                return start(*args, **kwargs)
+            except RuntimeError:
+                if attempt == attempts:
+                    raise
+
+    return patient
+
+
+def over_sockets(manager, folder):
+    """A kernel manager class whose kernels use Unix sockets in `folder` (a short path: 104 characters are allowed)."""
+
+    def start(**kwargs):
+        return manager(transport="ipc", ip=os.path.join(folder, uuid.uuid4().hex[:12]), **kwargs)
+
+    return start
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    folder = tempfile.TemporaryDirectory(prefix="mlcourse-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["MLCOURSE_PROGRESS"] = os.path.join(folder.name, "progress.json")  # tests never write the reader's own
+    if nbval is None or getattr(nbval.kernel, "patched_by_mlcourse", False):
+        return
+    nbval.kernel.patched_by_mlcourse = True
+    nbval.kernel.RunningKernel.execute_cell_input = as_jupyter
+    nbval.plugin.IPyNbCell.sanitize = with_tolerance(nbval.plugin.IPyNbCell.sanitize)
+    nbval.kernel.start_new_kernel = with_second_chance(nbval.kernel.start_new_kernel, folder.name)
+    if os.name != "nt":
+        nbval.kernel.KernelManager = over_sockets(nbval.kernel.KernelManager, folder.name)

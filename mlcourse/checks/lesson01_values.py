@@ -1,0 +1,568 @@
+"""Exercises of lesson 01 that turn arrays into numbers: cross-entropy, the update, a numerical gradient, a baseline."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mlcourse.checks.engine import Exercise, Mistake
+from mlcourse.checks.values import tree_map
+
+# 1.1 cross_entropy(logits, labels) -> mean of -log softmax(logits)[label]
+
+
+def _cross_entropy_cases() -> dict:
+    rng = np.random.default_rng(11)
+    logits = rng.normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([3, 0, 1, 1, 2], dtype=np.int32)
+    wide = (3 * rng.normal(size=(5, 14))).astype(np.float32)
+    return {
+        "five examples, four classes": {"logits": logits, "labels": labels},
+        "one example": {"logits": np.float32([[0.0, 2.0, -1.0]]), "labels": np.int32([2])},
+        "whole-number logits": {"logits": np.array([[1, 3, 2], [0, -2, 4]]), "labels": np.int32([0, 2])},
+        "every second column of a larger array": {"logits": wide[:, ::2], "labels": labels},
+        "logits as large as 1000": {"logits": np.float32([[1000, 0, 990], [2, 1, 0]]), "labels": np.int32([2, 0])},
+        "logits as low as -1000": {
+            "logits": np.float32([[-1000, -1003, -1001], [2, 1, 0]]),
+            "labels": np.int32([1, 0]),
+        },
+        "one logit far above the others": {"logits": np.float32([[200, 0, 0], [1, 2, 3]]), "labels": np.int32([1, 2])},
+    }
+
+
+def _log_softmax(logits: np.ndarray, axis: int = 1) -> np.ndarray:
+    shifted = logits - logits.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def _picked(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return table[np.arange(len(labels)), labels]
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return -_picked(_log_softmax(logits), labels).mean()
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _naive_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits.astype(np.float32))
+    return -np.log(_picked(exponentials / exponentials.sum(axis=1, keepdims=True), labels)).mean()
+
+
+def _naive_log_sum_exp(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return (np.log(np.exp(logits.astype(np.float32)).sum(axis=1)) - _picked(logits, labels)).mean()
+
+
+def _softmax_plus(small: float) -> Callable:
+    return lambda z, y: -np.log(_picked(_softmax(z.astype(np.float32)), y) + small).mean()
+
+
+def _softmax_clipped(small: float) -> Callable:
+    return lambda z, y: -np.log(np.clip(_picked(_softmax(z.astype(np.float32)), y), small, 1.0)).mean()
+
+
+_EPSILON = (
+    "A small number was put inside the logarithm. It hides the infinity and puts a wrong loss in its place. Write "
+    "log softmax as one formula: shifted - log(sum(exp(shifted)))."
+)
+_OVERFLOW = "exp(1000) is infinite. Subtract the largest logit of each row first: the softmax stays the same."
+
+CROSS_ENTROPY = Exercise(
+    id="1.1",
+    name="cross_entropy",
+    title="Cross-entropy that does not overflow",
+    minutes=10,
+    difficulty=1,
+    cases=_cross_entropy_cases,
+    reference=_cross_entropy,
+    mistakes=(
+        Mistake(_OVERFLOW, _naive_cross_entropy),
+        Mistake(_OVERFLOW, _naive_log_sum_exp),
+        Mistake(
+            "The softmax is taken first and its logarithm afterwards. A probability below 1e-38 becomes 0, and its "
+            "logarithm -inf. Write log softmax as one formula: shifted - log(sum(exp(shifted))).",
+            lambda z, y: -np.log(_picked(_softmax(z.astype(np.float32)), y)).mean(),
+        ),
+        *(Mistake(_EPSILON, _softmax_plus(small)) for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)),
+        *(Mistake(_EPSILON, _softmax_clipped(small)) for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)),
+        Mistake(
+            "The largest logit of the whole batch was subtracted. Rows far below it underflow to 0. Subtract the "
+            "largest logit of each row: `logits.max(axis=1, keepdims=True)`.",
+            lambda z, y: _naive_log_sum_exp(z - z.max(), y),
+        ),
+        Mistake(
+            "The sign is missing: a loss is the *negative* log-probability, so that a good model has a small one.",
+            lambda z, y: _picked(_log_softmax(z), y).mean(),
+        ),
+        Mistake(
+            "The losses were added up. Return their mean, so that the loss does not grow with the batch.",
+            lambda z, y: -_picked(_log_softmax(z), y).sum(),
+        ),
+        Mistake(
+            "This is one loss for each example. Return their mean, which is one number.",
+            lambda z, y: -_picked(_log_softmax(z), y),
+        ),
+        Mistake(
+            "The softmax runs over the examples. The classes of one example lie along a row: use axis=1.",
+            lambda z, y: -_picked(_log_softmax(z, axis=0), y).mean(),
+        ),
+        Mistake(
+            "The mean was taken over all the classes too. Only the label's log-probability counts, and the mean is "
+            "over the examples.",
+            lambda z, y: -_picked(_log_softmax(z), y).sum() / z.size,
+        ),
+        Mistake(
+            "This is the mean over all classes. Pick the log-probability of the label: "
+            "`log_probabilities[np.arange(len(labels)), labels]`.",
+            lambda z, y: -_log_softmax(z).mean(),
+        ),
+        Mistake(
+            "`table[:, labels]` takes all the labels' columns from every row. To take one number from each row, "
+            "give the row too: `table[np.arange(len(labels)), labels]`.",
+            lambda z, y: -_log_softmax(z)[:, y].mean(),
+        ),
+        Mistake(
+            "The logarithm is missing: this is the mean of the probabilities with a minus sign.",
+            lambda z, y: -_picked(_softmax(z), y).mean(),
+        ),
+        Mistake("The logarithm has base 2. Use the natural one, `log`.", lambda z, y: _cross_entropy(z, y) / np.log(2)),
+    ),
+    hints=(
+        "softmax(logits) does not change when the same number is subtracted from a whole row. Which number makes "
+        "every exponent at most 0?",
+        "log softmax = shifted - log(sum(exp(shifted))), along each row. Never take the logarithm of a softmax "
+        "that is already rounded.",
+        "`keepdims=True` keeps (n, 1), which broadcasts against (n, classes). Then pick with `[np.arange(n), "
+        "labels]` and take minus the mean.",
+    ),
+)
+
+
+# 1.3 sgd_step(params, grads, learning_rate) -> new params
+
+
+def _sgd_cases() -> dict:
+    rng = np.random.default_rng(13)
+
+    def layer(n: int, m: int) -> dict:
+        return {"w": rng.normal(size=(n, m)).astype(np.float32), "b": rng.normal(size=m).astype(np.float32)}
+
+    deep = {"hidden": layer(3, 2), "output": layer(2, 1)}
+    view = rng.normal(size=(4, 6)).astype(np.float32)
+    return {
+        "one layer": {"params": layer(2, 3), "grads": layer(2, 3), "learning_rate": 0.3},
+        "one layer, another learning rate": {"params": layer(2, 3), "grads": layer(2, 3), "learning_rate": 0.05},
+        "two layers, a dict in a dict": {
+            "params": deep,
+            "grads": {"hidden": layer(3, 2), "output": layer(2, 1)},
+            "learning_rate": 0.5,
+        },
+        "layers in another order in grads": {
+            "params": deep,
+            "grads": {"output": layer(2, 1), "hidden": layer(3, 2)},
+            "learning_rate": 2.0,
+        },
+        "every second column, and a single number": {
+            "params": {"w": view[:, ::2], "scale": np.array(2.0, dtype=np.float32)},
+            "grads": {"w": view[:, 1::2], "scale": np.array(-0.5, dtype=np.float32)},
+            "learning_rate": 0.1,
+        },
+    }
+
+
+def _zipped(function: Callable) -> Callable:
+    """An update that does `function(p, g, learning_rate)` to every array of a nested dict."""
+
+    def update(params: Any, grads: Any, learning_rate: float) -> Any:
+        if isinstance(params, dict):
+            return {name: update(params[name], grads[name], learning_rate) for name in params}
+        return function(params, grads, learning_rate)
+
+    return update
+
+
+def _by_position(params: Any, grads: Any, learning_rate: float) -> Any:
+    if isinstance(params, dict):
+        return {
+            name: _by_position(p, g, learning_rate) for (name, p), g in zip(params.items(), grads.values(), strict=True)
+        }
+    return params - learning_rate * grads
+
+
+def _top_level_only(params: dict, grads: dict, learning_rate: float) -> dict:
+    return {name: params[name] - learning_rate * grads[name] for name in params}
+
+
+def _only(kept: Callable) -> Callable:
+    """An update of the entries whose name passes `kept`, at any depth; the others stay."""
+
+    def update(params: dict, grads: dict, learning_rate: float) -> dict:
+        new = {}
+        for name, value in params.items():
+            if isinstance(value, dict):
+                new[name] = update(value, grads[name], learning_rate)
+            else:
+                new[name] = value - learning_rate * grads[name] if kept(name) else value
+        return new
+
+    return update
+
+
+def _norm(tree: Any) -> float:
+    squares: list[float] = []
+    tree_map(lambda leaf: squares.append(float((leaf**2).sum())), tree)
+    return float(np.sqrt(sum(squares)))
+
+
+SGD_STEP = Exercise(
+    id="1.3",
+    name="sgd_step",
+    title="The update step",
+    minutes=10,
+    difficulty=1,
+    cases=_sgd_cases,
+    reference=_zipped(lambda p, g, rate: p - rate * g),
+    mistakes=(
+        Mistake(
+            "The step goes uphill. The gradient points to where the loss grows: subtract it.",
+            _zipped(lambda p, g, rate: p + rate * g),
+        ),
+        Mistake(
+            "The learning rate is not used. Subtract `learning_rate * gradient`.", _zipped(lambda p, g, rate: p - g)
+        ),
+        Mistake(
+            "These are the steps, not the new parameters. Return `params - learning_rate * grads`.",
+            _zipped(lambda p, g, rate: -rate * g),
+        ),
+        Mistake(
+            "These are the steps, not the new parameters. Return `params - learning_rate * grads`.",
+            _zipped(lambda p, g, rate: rate * g),
+        ),
+        Mistake(
+            "The sign is turned around: this is `learning_rate * gradient - params`.",
+            _zipped(lambda p, g, rate: rate * g - p),
+        ),
+        Mistake("The parameters were returned as they came: nothing was updated.", lambda params, grads, rate: params),
+        Mistake(
+            "The gradient was divided by the learning rate. Multiply by it.", _zipped(lambda p, g, rate: p - g / rate)
+        ),
+        Mistake(
+            "The parameters were multiplied by the learning rate too. Only the gradient is: `p - learning_rate * g`.",
+            _zipped(lambda p, g, rate: rate * (p - g)),
+        ),
+        Mistake(
+            "Only the sign of the gradient was used. Its size counts too in plain gradient descent.",
+            _zipped(lambda p, g, rate: p - rate * np.sign(g)),
+        ),
+        Mistake(
+            "The learning rate was applied twice: once is enough.", _zipped(lambda p, g, rate: p - rate * rate * g)
+        ),
+        Mistake(
+            "The gradient was scaled to length 1. In plain gradient descent its length counts.",
+            lambda params, grads, rate: _zipped(lambda p, g, r: p - r * g / _norm(grads))(params, grads, rate),
+        ),
+        Mistake(
+            "Parameters and gradients were paired by their position. Pair them by name: `grads[name]`.", _by_position
+        ),
+        Mistake("Only the weights were updated. The biases learn as well.", _only(lambda name: name != "b")),
+        Mistake("Only the biases were updated. The weights learn as well.", _only(lambda name: name == "b")),
+        Mistake(
+            "An inner dict was treated as an array. Go down into it: call the function again for it, or use "
+            "`jax.tree.map`.",
+            _top_level_only,
+        ),
+    ),
+    hints=(
+        "For one array the update is `p - learning_rate * g`. The rest is walking through the dict.",
+        "`jax.tree.map(function, params, grads)` calls `function(p, g)` for every array, at any depth, in JAX, "
+        "NumPy and PyTorch alike.",
+        "By hand: if `params` is a dict, return `{name: sgd_step(params[name], grads[name], learning_rate) for name in "
+        "params}`.",
+    ),
+)
+
+
+# 1.9 numerical_gradient(f, x, epsilon) -> array like x, by central differences
+
+
+def _cubic(x: Any) -> Any:
+    """f(x) = (x**3).sum(), whose gradient is 3 x**2"""
+    return (x**3).sum()
+
+
+def _weighted(x: Any) -> Any:
+    """f(x) = (x[0] * x[1]**3).sum(): each row has its own part"""
+    return (x[0] * x[1] ** 3).sum()
+
+
+def _numerical_cases() -> dict:
+    wide = np.random.default_rng(19).normal(size=(2, 6)) + 1.0
+    return {
+        "three numbers": {"f": _cubic, "x": np.array([1.0, -2.0, 0.5]), "epsilon": 0.1},
+        "three numbers, larger epsilon": {"f": _cubic, "x": np.array([1.0, -2.0, 0.5]), "epsilon": 0.3},
+        "two rows of three": {"f": _weighted, "x": wide[:, :3].copy(), "epsilon": 0.1},
+        "every second column of a larger array": {"f": _weighted, "x": wide[:, ::2], "epsilon": 0.2},
+        "whole numbers": {"f": _cubic, "x": np.array([1, 2, -3]), "epsilon": 0.1},
+        "a single number": {"f": _cubic, "x": np.array(2.0), "epsilon": 0.1},
+    }
+
+
+def _differences(quotient: Callable, dtype: type | None = np.float64) -> Callable:
+    """`quotient(f, x, nudge, epsilon)` for every entry of x, one entry nudged at a time."""
+
+    def gradient(f: Callable, x: np.ndarray, epsilon: float) -> np.ndarray:
+        start = x.astype(dtype or x.dtype)
+        found = np.zeros_like(start)
+        for index in np.ndindex(*x.shape):
+            nudge = np.zeros_like(start)
+            nudge[index] = epsilon
+            found[index] = quotient(f, start, nudge, epsilon)
+        return found
+
+    return gradient
+
+
+_CENTRAL = _differences(lambda f, x, nudge, e: (f(x + nudge) - f(x - nudge)) / (2 * e))
+_FORWARD = _differences(lambda f, x, nudge, e: (f(x + nudge) - f(x)) / e)
+
+
+def _not_put_back(f: Callable, x: np.ndarray, epsilon: float) -> np.ndarray:
+    x, found = x.astype(float), np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+        x[index] += epsilon
+        above = f(x)
+        x[index] -= 2 * epsilon
+        found[index] = (above - f(x)) / (2 * epsilon)
+    return found
+
+
+def _view_of_a_copy(f: Callable, x: np.ndarray, epsilon: float) -> np.ndarray:
+    """Nudges x.reshape(-1), which is a copy where x is not contiguous."""
+    flat, found = x.reshape(-1), np.zeros(x.size)
+    for index in range(x.size):
+        kept = flat[index]
+        flat[index] = kept + epsilon
+        above = f(x)
+        flat[index] = kept - epsilon
+        found[index] = (above - f(x)) / (2 * epsilon)
+        flat[index] = kept
+    return found.reshape(x.shape)
+
+
+NUMERICAL_GRADIENT = Exercise(
+    id="1.9",
+    name="numerical_gradient",
+    title="A gradient to check gradients with",
+    minutes=15,
+    difficulty=2,
+    cases=_numerical_cases,
+    reference=_CENTRAL,
+    rtol=1e-3,
+    atol=1e-4,
+    mistakes=(
+        Mistake(
+            "This is the one-sided difference, f(x + epsilon) - f(x). The central one, f(x + epsilon) - f(x - "
+            "epsilon) over 2 epsilon, has an error of order epsilon squared.",
+            _FORWARD,
+        ),
+        Mistake(
+            "This is the one-sided difference to the left, f(x) - f(x - epsilon). Take the central one, "
+            "f(x + epsilon) - f(x - epsilon) over 2 epsilon.",
+            _differences(lambda f, x, n, e: (f(x) - f(x - n)) / e),
+        ),
+        Mistake(
+            "The difference spans 2 epsilon, but was divided by epsilon: twice too large.",
+            _differences(lambda f, x, n, e: (f(x + n) - f(x - n)) / e),
+        ),
+        Mistake(
+            "The difference spans epsilon, but was divided by 2 epsilon. Go epsilon to either side.",
+            _differences(lambda f, x, n, e: (f(x + n) - f(x)) / (2 * e)),
+        ),
+        Mistake(
+            "`/ 2 * epsilon` divides by 2 and then multiplies by epsilon. Write `/ (2 * epsilon)`.",
+            _differences(lambda f, x, n, e: (f(x + n) - f(x - n)) / 2 * e),
+        ),
+        Mistake(
+            "The difference was not divided by 2 epsilon: this is a difference, not a slope.",
+            _differences(lambda f, x, n, e: f(x + n) - f(x - n)),
+        ),
+        Mistake(
+            "The sign is turned around: f(x + epsilon) comes first.",
+            _differences(lambda f, x, n, e: (f(x - n) - f(x + n)) / (2 * e)),
+        ),
+        Mistake(
+            "All entries were moved at once. Nudge one entry, with the others held.",
+            lambda f, x, e: np.full(x.shape, (f(x + e) - f(x - e)) / (2 * e)),
+        ),
+        Mistake(
+            "All entries were moved at once, and there is one slope for the whole array. Nudge one entry at a "
+            "time, and return an array of the shape of x.",
+            lambda f, x, e: (f(x + e) - f(x - e)) / (2 * e),
+        ),
+        Mistake(
+            "The gradient came out flat. It must have the shape of x.", lambda f, x, e: _CENTRAL(f, x, e).reshape(-1)
+        ),
+        Mistake(
+            "An array of whole numbers can't hold x + epsilon: the nudge was rounded away. Work on `x.astype(float)`.",
+            _differences(lambda f, x, n, e: (f(x + n) - f(x - n)) / (2 * e), dtype=None),
+        ),
+        Mistake("A nudged entry was not put back before the next one was nudged.", _not_put_back),
+        Mistake(
+            "`reshape(-1)` of an array that is not contiguous is a copy, so f never saw the nudge. Nudge a copy of "
+            "x by its index.",
+            _view_of_a_copy,
+        ),
+        Mistake(
+            "An array like x was made to hold the slopes, and where x holds whole numbers it rounds them. Use "
+            "`np.zeros(x.shape)`.",
+            lambda f, x, e: _CENTRAL(f, x, e).astype(x.dtype),
+        ),
+    ),
+    hints=(
+        "The slope along entry i is (f(x with entry i raised by epsilon) - f(x with it lowered by epsilon)) / (2 "
+        "epsilon).",
+        "`for index in np.ndindex(*x.shape)` walks through an array of any shape. Work on a copy in floating point.",
+        "In JAX, `x.at[index].add(epsilon)` gives a new array with one entry raised. In NumPy, `nudge = "
+        "np.zeros(x.shape); nudge[index] = epsilon`.",
+    ),
+)
+
+
+# 1.10 constant_baseline(train_labels, validation_labels, num_classes) -> cross-entropy of the best constant prediction
+
+
+def _baseline_cases() -> dict:
+    return {
+        "three classes, not equally frequent": {
+            "train_labels": np.int32([0, 0, 0, 1, 1, 2]),
+            "validation_labels": np.int32([0, 1, 2, 2]),
+            "num_classes": 3,
+        },
+        "four classes, more validation than training": {
+            "train_labels": np.int32([3, 0, 1, 3, 2]),
+            "validation_labels": np.int32([3, 3, 0, 1, 2, 3, 0]),
+            "num_classes": 4,
+        },
+        "the last class does not occur in validation": {
+            "train_labels": np.int32([2, 1, 0, 1]),
+            "validation_labels": np.int32([0, 1, 1]),
+            "num_classes": 3,
+        },
+        "a fourth class that never occurs": {
+            "train_labels": np.int32([0, 1, 2, 1, 1]),
+            "validation_labels": np.int32([1, 0]),
+            "num_classes": 4,
+        },
+    }
+
+
+def _shares(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    return np.bincount(labels, minlength=num_classes) / len(labels)
+
+
+def _constant_baseline(train_labels: np.ndarray, validation_labels: np.ndarray, num_classes: int) -> float:
+    return -np.log(_shares(train_labels, num_classes)[validation_labels]).mean()
+
+
+def _entropy(shares: np.ndarray) -> float:
+    seen = shares[shares > 0]
+    return -(seen * np.log(seen)).sum()
+
+
+def _softmax_of_shares(train: np.ndarray, validation: np.ndarray, k: int) -> float:
+    return -_log_softmax(_shares(train, k)[None])[0][validation].mean()
+
+
+CONSTANT_BASELINE = Exercise(
+    id="1.10",
+    name="constant_baseline",
+    title="What knowing nothing gives",
+    minutes=10,
+    difficulty=1,
+    cases=_baseline_cases,
+    reference=_constant_baseline,
+    mistakes=(
+        Mistake(
+            "This is log(num_classes), the loss of an equal guess. The best constant knows how frequent the "
+            "classes are in training.",
+            lambda train, validation, k: np.log(k),
+        ),
+        Mistake(
+            "The frequencies come from the validation labels: that uses what is to be measured. Take them from the "
+            "training labels.",
+            lambda train, validation, k: _entropy(_shares(validation, k)),
+        ),
+        Mistake(
+            "This is the entropy of the training labels, their loss on themselves. Measure the training "
+            "frequencies on the validation labels.",
+            lambda train, validation, k: _entropy(_shares(train, k)),
+        ),
+        Mistake(
+            "Training and validation are exchanged: frequencies come from training, the mean is over validation.",
+            lambda train, validation, k: _constant_baseline(validation, train, k),
+        ),
+        Mistake(
+            "The frequencies come from training and validation together. Take them from the training labels alone.",
+            lambda train, validation, k: _constant_baseline(np.concatenate([train, validation]), validation, k),
+        ),
+        Mistake(
+            "The losses were added up. Return their mean.",
+            lambda train, validation, k: len(validation) * _constant_baseline(train, validation, k),
+        ),
+        Mistake(
+            "The sign is missing: a loss is the *negative* log-probability.",
+            lambda train, validation, k: -_constant_baseline(train, validation, k),
+        ),
+        Mistake(
+            "The logarithm has base 2. Use the natural one, `log`.",
+            lambda train, validation, k: _constant_baseline(train, validation, k) / np.log(2),
+        ),
+        Mistake(
+            "This is the mean probability of the label. The loss is the mean of minus its logarithm.",
+            lambda train, validation, k: _shares(train, k)[validation].mean(),
+        ),
+        Mistake(
+            "The logarithm was taken of the mean probability. Take the logarithm of each label's probability, and "
+            "then the mean.",
+            lambda train, validation, k: -np.log(_shares(train, k)[validation].mean()),
+        ),
+        Mistake(
+            "This is the share of the most frequent class, an accuracy. Here the loss is asked for: minus the mean "
+            "log-probability.",
+            lambda train, validation, k: (validation == _shares(train, k).argmax()).mean(),
+        ),
+        Mistake(
+            "This is the error rate of the most frequent class. Here the loss is asked for: minus the mean "
+            "log-probability.",
+            lambda train, validation, k: (validation != _shares(train, k).argmax()).mean(),
+        ),
+        Mistake("The frequencies went through a softmax. They are probabilities already.", _softmax_of_shares),
+        Mistake(
+            "The mean runs over the classes. It must run over the validation labels, so that frequent ones count more.",
+            lambda train, validation, k: -np.log(_shares(train, k)).mean(),
+        ),
+        Mistake(
+            "This is one loss for each label. Return their mean.",
+            lambda train, validation, k: -np.log(_shares(train, k)[validation]),
+        ),
+        Mistake(
+            "One was added to every count. The best constant for the training labels has exactly their frequencies.",
+            lambda train, validation, k: (
+                -np.log(((np.bincount(train, minlength=k) + 1) / (len(train) + k))[validation]).mean()
+            ),
+        ),
+        Mistake(
+            "The counts were not divided by the number of training labels, so they are not probabilities.",
+            lambda train, validation, k: -np.log(np.bincount(train, minlength=k)[validation]).mean(),
+        ),
+    ),
+    hints=(
+        "The model has no input: it gives the same probabilities to everyone. Which ones make the training loss "
+        "smallest?",
+        "`np.bincount(labels, minlength=num_classes)` counts the classes. Divide by the number of labels.",
+    ),
+)

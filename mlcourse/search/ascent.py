@@ -1,0 +1,53 @@
+"""A function and many starts -> the highest point that each start climbs to, all starts at once.
+
+Letters: f function to maximise; x (d,) point; g (d,) gradient; H (d, d) estimate of the inverse of -Hessian;
+p (d,) step; s (d,) move; r (d,) fall of the gradient along it.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def maximise(f: Callable, starts: jax.Array, low, high, *, steps: int, reach: float) -> tuple[jax.Array, jax.Array]:
+    """Points (k, d) and values (k,) after `steps` steps of BFGS inside a box, from each of k starts.
+
+    Nocedal and Wright, Numerical Optimization, eq. 6.17 (the update), without their line search: one value and one
+    gradient a step, whatever happens. A step that does not climb is not taken, but its gradient still sharpens H,
+    so the next one is shorter. All starts then do the same work, and `vmap` turns them into one batch.
+
+    Args:
+        f: (d,) -> scalar, differentiable. NaN counts as minus infinity.
+        starts: (k, d), inside the box.
+        low, high: the box, scalars or (d,).
+        steps: number of evaluations after the first.
+        reach: longest first step, in the units of x; a later one may be 4 times as long.
+
+    >>> tops, values = maximise(lambda x: -jnp.sum((x - 0.3) ** 2), jnp.ones((2, 3)), 0.0, 1.0, steps=10, reach=0.1)
+    >>> tops.shape, bool(jnp.allclose(tops, 0.3, atol=1e-3))
+    ((2, 3), True)
+    """
+    value_and_grad = jax.value_and_grad(f)
+
+    def step(_, state):
+        x, value, g, H = state
+        free = ~((x <= low) & (g < 0) | (x >= high) & (g > 0))  # a wall we are pushed against takes no part
+        p = free * (H @ (free * g))
+        p = p * jnp.minimum(1.0, 4 * reach / (jnp.linalg.norm(p) + 1e-300))
+        x_new = jnp.clip(x + p, low, high)
+        value_new, g_new = value_and_grad(x_new)
+        s, r = x_new - x, g - g_new
+        sr = s @ r
+        A = jnp.eye(len(x)) - jnp.outer(s, r) / sr
+        curved = jnp.isfinite(value_new) & (sr > 1e-10 * jnp.linalg.norm(s) * jnp.linalg.norm(r))
+        H = jnp.where(curved, A @ H @ A.T + jnp.outer(s, s) / sr, jnp.where(value_new > value, H, H / 4))
+        climbs = value_new > value
+        return jnp.where(climbs, x_new, x), jnp.where(climbs, value_new, value), jnp.where(climbs, g_new, g), H
+
+    def climb(x):
+        value, g = value_and_grad(x)
+        H = jnp.eye(len(x)) * reach / (jnp.linalg.norm(g) + 1e-300)
+        return jax.lax.fori_loop(0, steps, step, (x, value, g, H))[:2]
+
+    return jax.vmap(climb)(starts)
