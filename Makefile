@@ -58,7 +58,8 @@ test-portable:  ## stored outputs against a run with one thread and SSE4.2 only
 	@$(PORTABLE) $(PYTHON) -m pytest notebooks solutions $(NBVAL)
 
 kill-rate:  ## how many of the known wrong answers the checks refuse by name
-	@$(PYTHON) -m tests.kill_rate
+	@$(PYTHON) -m mlcourse kill-rate
 
 bench:  ## measure the training loops against bare frameworks
+	@$(ENV) uv pip install --quiet "lightning>=2.5"
 	@$(PYTHON) benchmarks/training.py

@@ -11,6 +11,7 @@ COMMANDS = {  # name: (module, function, what it does)
     "strip": ("mlcourse.notebooks", "strip_command", "drop metadata that differs from run to run"),
     "lint": ("mlcourse.lint", "main", "find what would make a stored notebook fail or drift"),
     "exercises": ("mlcourse.exercises", "main", "make exercises/ from solutions/"),
+    "kill-rate": ("mlcourse.checks.killrate", "main", "count the wrong answers that the checks refuse by name"),
     "site": ("mlcourse.site", "main", "renew badges and set-up cells from the repository's address"),
 }
 

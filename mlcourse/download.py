@@ -51,11 +51,7 @@ class _Failed(Exception):
 
 
 def fetch(
-    published: Published,
-    *,
-    folder: str | os.PathLike | None = None,
-    timeout: float = 20.0,
-    patience: float = 600.0,
+    published: Published, *, folder: str | os.PathLike | None = None, timeout: float = 20.0, patience: float = 600.0
 ) -> bytes:
     """The content of a published file, decompressed and verified.
 
@@ -121,8 +117,7 @@ def _read(path: Path, published: Published) -> bytes:
     content = _content(raw, published)
     if content is None:
         raise DownloadError(
-            f"{path} is damaged: {_difference(raw, published)}. It was left as it is. "
-            "Remove or replace it, then load again."
+            f"{path} is damaged: {_difference(raw, published)}. It was left as it is. Remove or replace it, then load again."
         )
     return content
 

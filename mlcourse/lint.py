@@ -24,7 +24,9 @@ TAGS = re.compile(
 )
 KEPT_METADATA = {"kernelspec", "language_info"}
 # The folders where systems keep what belongs to one person or one machine.
-MACHINE_PATH = re.compile(r"(?<![\w.~])/(home|root|tmp|Users|work|content|private/var|var/folders)/\S*|\b[A-Za-z]:\\+Users\b\S*")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~])/(home|root|tmp|Users|work|content|private/var|var/folders)/\S*|\b[A-Za-z]:\\+Users\b\S*"
+)
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}|\b0x7f[0-9a-fA-F]{6,}")
 RANDOM_ID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # a UUID: pandas in Colab, treescope, widgets
@@ -89,7 +91,10 @@ def notebook_problems(notebook: NotebookNode, path: Path) -> Iterator[Problem]:
         yield "the set-up cell is not the one of mlcourse.site", "tag one code cell `setup`, then run `make site`"
     top = notebook.cells[0] if notebook.cells else None
     if top is None or top.cell_type != "markdown" or site.badges(path) not in top.source:
-        yield "the badges in the first cell are not those of mlcourse.site", "begin a line with `[![Open in Colab]`, then run `make site`"
+        yield (
+            "the badges in the first cell are not those of mlcourse.site",
+            "begin a line with `[![Open in Colab]`, then run `make site`",
+        )
 
 
 def tags(cell: NotebookNode) -> list[str]:
@@ -139,7 +144,10 @@ def output_problems(cell: NotebookNode) -> Iterator[Problem]:
         if output.output_type == "stream":
             shown = {"text/plain": output.text}
             if output.name == "stderr":
-                yield f"text on stderr ({output.text.strip()[:60]})", "mend what warns; nbval compares warnings and they differ"
+                yield (
+                    f"text on stderr ({output.text.strip()[:60]})",
+                    "mend what warns; nbval compares warnings and they differ",
+                )
         else:
             shown = {kind: as_text(value) for kind, value in output.data.items()}
         if WIDGET in shown:
@@ -150,7 +158,10 @@ def output_problems(cell: NotebookNode) -> Iterator[Problem]:
             if kind.startswith("image/"):
                 images = True
             elif match := ADDRESS.search(value):
-                yield f"an object's address in the output ({match[0]})", "assign the last value, or print what matters of it"
+                yield (
+                    f"an object's address in the output ({match[0]})",
+                    "assign the last value, or print what matters of it",
+                )
             elif match := MACHINE_PATH.search(value):
                 yield f"a machine's path in the output ({match[0]})", "print a path relative to the notebook, or none"
         text += "".join(shown.get(kind, "") for kind in ("text/plain", "text/markdown", "text/html"))

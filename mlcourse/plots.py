@@ -48,7 +48,8 @@ def curves(ax: Axes, history: list[dict], names: dict[str, str], *, smooth: int 
     """Metrics of one history against the update, one line each.
 
     Args:
-        names: metric -> label, for example `{"loss": "train", "validation_loss": "validation"}`; labels that stand in `COLORS` get that colour.
+        names: metric -> label, for example `{"loss": "train", "validation_loss": "validation"}`; a label that stands in
+            `COLORS` gets that colour.
         smooth: width in updates of a running mean over the metrics that have a value at every update.
     """
     for name, label in names.items():

@@ -41,9 +41,7 @@ def seed_everything(seed: int, *, threads: int | None = None) -> list[str]:
     np.random.seed(seed)  # noqa: NPY002 - libraries that draw from the global generator
     left_open = []
     if os.environ.get("PYTHONHASHSEED") in (None, "random"):
-        left_open.append(
-            "The order of a set of strings: it is fixed when Python starts. Set PYTHONHASHSEED=0 before, or sort."
-        )
+        left_open.append("The order of a set of strings: it is fixed when Python starts. Set PYTHONHASHSEED=0 before, or sort.")
     torch = sys.modules.get("torch")
     if torch is None:
         left_open.append("PyTorch: it is not imported. Import it and call this again.")

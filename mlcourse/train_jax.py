@@ -1,12 +1,15 @@
 """The same JAX `step`, compiled: over a whole run (`train_compiled`), and over many runs at once (`train_many`).
 
-Both run the step of `mlcourse.train.train` under `jax.lax.scan`, on the batches `data[batch_indices[k]]`, and give its numbers up to
-rounding: a compiler may add in another order, so expect a relative difference of 1e-6 after some hundred stable steps.
+Both run the step of `mlcourse.train.train` under `jax.lax.scan`, on the batches `data[batch_indices[k]]`, and give its
+numbers up to rounding: a compiler may add in another order, so expect a relative difference of 1e-6 after some hundred
+stable steps.
 """
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +20,7 @@ from tqdm.auto import tqdm
 from mlcourse.errors import DataError, StepError
 from mlcourse.train import Evaluate, Row, Step, check_counts, check_finite, describe_result
 
-CHUNK = 10  # runs that advance together: on two cores, more than this no longer fit the caches (benchmarks/README.md)
+CHUNK = 5  # runs that advance together: more of them no longer fit the caches of a laptop (benchmarks/README.md)
 
 
 class ManyRuns(NamedTuple):
@@ -97,6 +100,7 @@ def train_many(
     make_evaluate: Callable[[dict], Evaluate] | None = None,
     eval_every: int | None = None,
     chunk: int = CHUNK,
+    workers: int | None = None,
     progress: bool = True,
 ) -> ManyRuns:
     """Many runs at once, one for each entry of `runs`, compiled once.
@@ -110,11 +114,13 @@ def train_many(
         runs: R dicts with the same keys and numbers as values, for example `grid(seed=range(5), learning_rate=[.1, 1])`.
         make_evaluate: `make_evaluate(run) -> evaluate`.
         eval_every: as in `train`.
-        chunk: runs that advance together. The last chunk is filled up with copies of its last run, which are dropped.
+        chunk: runs that advance together, at most. The last chunk is filled up with copies of its last run, which are dropped.
+        workers: chunks that are computed at the same time, by default one a core: a small network keeps one core busy.
         progress: show a progress bar, one step a chunk.
 
     Returns:
-        `ManyRuns`. A diverged run is not an error here: its loss is NaN or infinite from that step on, as a learning-rate sweep needs.
+        `ManyRuns`. A diverged run is no error here, as a sweep of learning rates needs: its loss is NaN or infinite from
+        that step on.
 
     Raises:
         ValueError: `runs` is empty or its entries have different keys.
@@ -126,18 +132,20 @@ def train_many(
     if not shared and len(batch_indices) != len(runs):
         raise DataError(f"{len(batch_indices)} batch orders for {len(runs)} runs: pass one for all, or one for each.")
     check_indices(data, batch_indices.reshape(-1, batch_indices.shape[-1]), eval_every)
-    run_chunk = compiled_chunk(init, make_step, make_evaluate, eval_every, shared)
     data = tuple(map(jnp.asarray, data))
-    chunk = min(chunk, len(runs))
-    results = []
-    for first in tqdm(range(0, len(runs), chunk), disable=not progress, unit="chunk"):
+    workers = workers or os.cpu_count() or 1
+    chunk = min(chunk, -(-len(runs) // workers))
+    arguments = []
+    for first in range(0, len(runs), chunk):
         picked = np.minimum(np.arange(first, first + chunk), len(runs) - 1)
         settings = {key: jnp.asarray([runs[i][key] for i in picked]) for key in runs[0]}
-        order = jnp.asarray(batch_indices if shared else batch_indices[picked])
-        result = jax.device_get(run_chunk(settings, data, order))
-        kept = min(chunk, len(runs) - first)
-        results.append(jax.tree.map(lambda leaf, kept=kept: leaf[:kept], result))
-    states, metrics, evaluations = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+        states = jax.vmap(init)(settings)  # operation by operation: compiling it would take longer than running it
+        arguments.append((settings, states, data, jnp.asarray(batch_indices if shared else batch_indices[picked])))
+    program = chunk_program(make_step, make_evaluate, eval_every, shared)(*arguments[0])
+    with ThreadPoolExecutor(workers) as pool:  # XLA lets go of Python's lock while it computes
+        chunks = pool.map(lambda args: jax.device_get(program(*args)), arguments)
+        results = list(tqdm(chunks, total=len(arguments), disable=not progress, unit="chunk"))
+    states, metrics, evaluations = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(runs)], *results)
     return ManyRuns(runs, metrics, eval_steps(batch_indices.shape[-2], eval_every), evaluations, states)
 
 
@@ -147,12 +155,23 @@ def compiled_run(step: Step, evaluate: Evaluate | None, eval_every: int | None) 
 
 
 @functools.lru_cache(maxsize=32)
-def compiled_chunk(init, make_step, make_evaluate, eval_every: int | None, shared: bool) -> Callable:
-    def one(run: dict, data: tuple, order: jax.Array):
-        evaluate = make_evaluate(run) if make_evaluate else None
-        return whole_run(make_step(run), evaluate, eval_every, init(run), data, order)
+def chunk_program(make_step, make_evaluate, eval_every: int | None, shared: bool) -> Callable:
+    """A function from the arguments of a chunk to the program compiled for arguments of their shapes and types."""
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None, None if shared else 0)))
+    def one(run: dict, state: Any, data: tuple, order: jax.Array):
+        evaluate = make_evaluate(run) if make_evaluate else None
+        return whole_run(make_step(run), evaluate, eval_every, state, data, order)
+
+    runs = jax.jit(jax.vmap(one, in_axes=(0, 0, None, None if shared else 0)))
+    programs = {}
+
+    def program(*arguments):
+        key = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments))
+        if key not in programs:
+            programs[key] = runs.lower(*arguments).compile()
+        return programs[key]
+
+    return program
 
 
 def whole_run(step: Step, evaluate: Evaluate | None, eval_every: int | None, state: Any, data: tuple, order: jax.Array):

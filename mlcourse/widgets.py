@@ -1,7 +1,7 @@
 """A drawing function and its choices into a widget for the screen, and into a figure for print.
 
-`explore(draw, rate=[...], batch=[...])` gives sliders; `static_view(draw, ...)` draws the same grid as small multiples. The figure is sent as
-an image, not through an Output widget, so the widget is the same in JupyterLab, Colab and under nbval.
+`explore(draw, rate=[...], batch=[...])` gives sliders; `static_view(draw, ...)` draws the same grid as small multiples.
+The figure is sent as an image, not through an Output widget, so the widget is the same in JupyterLab, Colab and under nbval.
 """
 
 import io

@@ -271,9 +271,7 @@ def test_an_official_test_set_stays_the_test_split():
         split(dataset, test=0.2)
 
 
-@pytest.mark.parametrize(
-    ("validation", "test"), [(-0.1, 0.2), (0.2, -0.1), (0.5, 0.5), (1, 0), (15, 15), (float("nan"), 0.1)]
-)
+@pytest.mark.parametrize(("validation", "test"), [(-0.1, 0.2), (0.2, -0.1), (0.5, 0.5), (1, 0), (15, 15), (float("nan"), 0.1)])
 def test_fractions_that_leave_nothing_to_train_on_are_refused(examples, validation, test):
     with pytest.raises(DataError, match=re.escape(f"validation={validation} and test={test} leave nothing")):
         split(examples, validation=validation, test=test)

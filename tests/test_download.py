@@ -183,12 +183,14 @@ def test_a_bad_mirror_is_named_with_what_it_did_and_no_file_appears(server, tmp_
         get(server, how, folder=tmp_path)
     assert re.search(rf"/{how}/set/numbers.gz: {said}", str(caught.value), re.MULTILINE)
     assert "numbers.gz" not in left_in(tmp_path)
+    assert all(path.stat().st_size <= len(PACKED) for path in (tmp_path / "set").iterdir())
 
 
 @pytest.mark.parametrize("how", ["missing", "truncates_and_ignores_range", "corrupts", "silent", "endless"])
 def test_when_the_first_mirror_fails_the_second_is_asked(server, tmp_path, how):
     assert get(server, how, "packed_otherwise", folder=tmp_path) == CONTENT
     assert server.seen[-1] == ("packed_otherwise", None)
+    assert len(server.seen) <= 3  # a mirror that brings nothing new is not asked again and again
     assert left_in(tmp_path) == ["numbers.gz"]
 
 
@@ -395,9 +397,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_cures(server, tmp_path
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_an_error_of_the_cache_and_the_file_appears_only_by_renaming(
-    server, tmp_path, monkeypatch, call
-):
+def test_a_full_disk_is_an_error_of_the_cache_and_the_file_appears_only_by_renaming(server, tmp_path, monkeypatch, call):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -66,8 +66,8 @@ def state(project, folder=".venv"):
     return environment.state_of(project / folder, environment.wanted(project))
 
 
-def change_marker(project, **fields):
-    marker = project / ".venv" / environment.MARKER
+def change_marker(checkout, **fields):
+    marker = checkout / ".venv" / environment.MARKER
     marker.write_text(json.dumps(json.loads(marker.read_text()) | fields))
 
 
@@ -91,11 +91,12 @@ def test_pytorch_comes_before_all_that_might_pull_in_its_cuda_build(project, com
 def test_pytorch_is_taken_from_this_machine_then_from_the_cpu_builds_then_from_anywhere(project, commands, capsys):
     commands.refuse = ("--no-index", "--torch-backend=cpu")
     environment.ensure(project)
-    tried = [command.split("python ")[-1] for command in commands if "torch==" in command]
+    python = environment.python_of(project / ".venv")
+    tried = [command.removeprefix(f"{python} -m ") for command in commands if "torch==" in command]
     assert tried == [
-        "-m pip --disable-pip-version-check install --no-index --no-deps torch==2.13.0",
-        "-m uv pip install --torch-backend=cpu --no-deps torch==2.13.0",
-        "-m uv pip install torch==2.13.0",
+        "pip --disable-pip-version-check install --no-index --no-deps torch==2.13.0",
+        f"uv pip install --python {python} --torch-backend=cpu --no-deps torch==2.13.0",
+        f"uv pip install --python {python} torch==2.13.0",
     ]
     if sys.platform == "linux":
         assert "several GB of CUDA libraries" in capsys.readouterr().err
@@ -209,6 +210,16 @@ def test_two_at_once_make_one_environment(project, commands):
     assert state(project) == "ready"
 
 
+def test_uv_is_told_the_environment_outright_whichever_python_runs_it(project):
+    # `python -m uv` without it installs into the environment of that Python and ignores VIRTUAL_ENV.
+    command = environment.uv_pip(project / ".venv-colab", "install", "jax", by="/other/python")
+    python = environment.python_of(project / ".venv-colab")
+    assert command == ["/other/python", "-m", "uv", "pip", "install", "--python", python, "jax"]
+    for path in (PROJECT / "tools").glob("*.py"):
+        bare = re.findall(r'"uv", "pip", (?!verb|"compile")', path.read_text())
+        assert bare == [], f"{path.name}: use environment.uv_pip"
+
+
 def test_a_persons_own_settings_do_not_lead_packages_astray(project, monkeypatch):
     for name in environment.MISLEADING:
         monkeypatch.setenv(name, "/elsewhere")
@@ -221,7 +232,7 @@ def test_a_persons_own_settings_do_not_lead_packages_astray(project, monkeypatch
 
 
 def choose_python(tmp_path, *, variables=None, **pythons):
-    """Run tools/env in a copy with fake Pythons on the PATH; each prints its name when chosen. Values: exit status of the probe."""
+    """Run tools/env in a copy, with fake Pythons on the PATH (name -> exit status of the probe) that print their name."""
     tools, path = tmp_path / "tools", tmp_path / "bin"
     tools.mkdir()
     path.mkdir()
@@ -305,7 +316,13 @@ def test_the_environment_here_is_the_tested_set():
 
 
 def test_the_lock_leaves_out_cuda_and_what_slows_every_notebook_tool():
-    lines = ["cuda-toolkit==13.2.2 ; sys_platform == 'linux'", "jax==0.10.2", "rfc3987-syntax==1.1.0", "torch==2.13.0+cpu ; x", "torch==2.13.0 ; x"]
+    lines = [
+        "cuda-toolkit==13.2.2 ; sys_platform == 'linux'",
+        "jax==0.10.2",
+        "rfc3987-syntax==1.1.0",
+        "torch==2.13.0+cpu ; x",
+        "torch==2.13.0 ; x",
+    ]
     assert lock.keep(lines) == ["jax==0.10.2", "torch==2.13.0 ; x"]
 
 
@@ -313,12 +330,13 @@ def test_the_lock_leaves_out_cuda_and_what_slows_every_notebook_tool():
 
 
 def test_binder_takes_the_wanted_python_and_files():
-    done = subprocess.run(["jupyter-repo2docker", "--no-build", "--no-run", "--debug", str(PROJECT)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--no-run", "--debug", str(PROJECT)]
+    done = subprocess.run(command, capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    assert re.search(r"environment\.py-3\.11\.lock|Python version.*3\.11|python=?=?3\.11", said), said
-    assert "binder/requirements.txt" in said
-    assert re.search(r"binder/postBuild", said)
+    assert "Building conda environment for python=3.11\n" in said
+    assert 'pip install --no-cache-dir -r "binder/requirements.txt"' in said
+    assert "RUN ./binder/postBuild" in said
 
 
 def test_every_make_target_is_in_the_help():

@@ -96,10 +96,10 @@ def test_a_clean_notebook_has_no_findings(tmp_path):
         (code(r"open('C:\\Users\\ada')"), r"path is in the code \(C:\\+Users", "parameter"),
         (code("f()", printed("saved /tmp/x/y.npz\n")), r"path in the output \(/tmp/x/y\.npz\)", "relative"),
         (code("f()", shown(text="'/Users/ada/course'")), r"path in the output \(/Users/ada/course", "relative"),
-        (code("f()", shown(text="[<Line2D at 0x7f3a5c0d12b0>]")), r"an object's address in the output \(at 0x7f3a", "last value"),
-        (code("f()", shown(text="t", html='<div id="df-1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed">')), "ids that change", "Markdown"),
-        (code("f()", shown(text="t", html="<style>#T_3af21</style><table id='T_3af21'>")), "ids that change", "Markdown"),
-        (code("f()", shown(text="t", html='<script src="treescope_out_1"></script>')), "ids that change", "Markdown"),
+        (code("f()", shown(text="<Line2D at 0x7f3a5c0d>")), r"an object's address in the output \(at 0x7f3a", "last value"),
+        (code("f()", shown(html='<div id="df-1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed">')), "ids that change", "Markdown"),
+        (code("f()", shown(html="<style>#T_3af21</style><table id='T_3af21'>")), "ids that change", "Markdown"),
+        (code("f()", shown(html='<script src="treescope_out_1"></script>')), "ids that change", "Markdown"),
         (code("f()", shown(text="Explorer", widget={"model_id": "0a"})), "a widget's model id", "mlcourse strip"),
         (code("f()", printed("UserWarning: old\n", "stderr")), r"text on stderr \(UserWarning: old\)", "mend what warns"),
         (code("f()", new_output("error", ename="KeyError", evalue="'a'")), r"a stored error \(KeyError\)", "again"),
@@ -179,12 +179,23 @@ def test_the_lint_command_refuses_a_place_that_is_not_there(capsys):
 def test_strip_keeps_what_is_compared_and_drops_what_differs():
     widget = shown(text="Explorer", widget={"model_id": "random"})
     recorded = new_output("display_data", data={"text/plain": "a = 1"}, metadata={"mlcourse": {"name": "a", "value": 1.0}})
-    cell = code("f()", widget, shown(widget={"model_id": "random"}), recorded, count=5, tags=["setup"], papermill={"duration": 3})
+    cell = code(
+        "f()",
+        widget,
+        shown(widget={"model_id": "random"}),
+        recorded,
+        count=5,
+        tags=["setup"],
+        papermill={"duration": 3},
+    )
     notebook = new_notebook(cells=[cell], metadata={"papermill": {}, "language_info": {"name": "python", "version": "3.11"}})
     stripped = notebooks.strip(notebook)
     assert stripped.metadata == {"kernelspec": notebooks.KERNEL, "language_info": {"name": "python"}}
     assert stripped.cells[0].metadata == {"tags": ["setup"]}
-    assert [output.data for output in stripped.cells[0].outputs] == [{"text/plain": "Explorer"}, {"text/plain": "a = 1"}]
+    assert [output.data for output in stripped.cells[0].outputs] == [
+        {"text/plain": "Explorer"},
+        {"text/plain": "a = 1"},
+    ]
     assert stripped.cells[0].outputs[1].metadata == {"mlcourse": {"name": "a", "value": 1.0}}
     assert (stripped.cells[0].execution_count, stripped.cells[0].id) == (5, cell.id)
     assert notebook.metadata.papermill == {}, "the notebook that was passed is changed"
@@ -203,7 +214,12 @@ def test_the_strip_command_leaves_a_notebook_that_lints_clean(tmp_path):
 
 def test_executing_twice_gives_the_same_bytes_and_lints_clean(tmp_path, capsys):
     draw = "import matplotlib.pyplot as plt\nplt.plot([0, 1])\nplt.show()\nprint('a line')"
-    path = lesson(tmp_path, "import sys\nprint('out')\nsys.stdout.flush()\nprint('more')", draw, "import ipywidgets; ipywidgets.IntSlider()")
+    path = lesson(
+        tmp_path,
+        "import sys\nprint('out')\nsys.stdout.flush()\nprint('more')",
+        draw,
+        "import ipywidgets; ipywidgets.IntSlider()",
+    )
     assert command_line.main(["execute", str(path)]) == 0
     first = path.read_bytes()
     assert command_line.main(["execute", str(path)]) == 0
@@ -220,7 +236,9 @@ def test_a_failing_cell_leaves_the_file_and_is_named(tmp_path, capsys):
     path = lesson(tmp_path, "def f():\n    raise ValueError('rate=-1 is negative')", "f()")
     before = path.read_bytes()
     assert command_line.main(["execute", str(path)]) == 1
-    assert re.search(r"01_tiny\.ipynb, cell 5: ValueError: rate=-1 is negative\nThe cell begins:\n    f\(\)", capsys.readouterr().err)
+    assert re.search(
+        r"01_tiny\.ipynb, cell 5: ValueError: rate=-1 is negative\nThe cell begins:\n    f\(\)", capsys.readouterr().err
+    )
     assert path.read_bytes() == before
 
 
@@ -239,7 +257,9 @@ def test_a_run_prints_the_headline_numbers_and_where_the_notebook_lies(tmp_path,
 def test_a_failed_run_names_the_cell_and_keeps_the_notebook_up_to_there(tmp_path, capsys):
     path = lesson(tmp_path, "1 / 0")
     assert command_line.main(["run", str(path), "--out", str(tmp_path / "runs")]) == 1
-    assert re.search(r"01_tiny\.ipynb, cell 4: ZeroDivisionError: division by zero\n[\s\S]*_failed\.ipynb", capsys.readouterr().err)
+    assert re.search(
+        r"01_tiny\.ipynb, cell 4: ZeroDivisionError: division by zero\n[\s\S]*_failed\.ipynb", capsys.readouterr().err
+    )
     assert [child.name for child in (tmp_path / "runs").iterdir()] == ["01_tiny_failed.ipynb"]
 
 
@@ -317,7 +337,18 @@ def nbval_says(tmp_path_factory):
     cells = [code(source, *([output] if output else []), count=1) for source, output, _ in COMPARED.values()]
     cells.append(code("Out[12]", count=2, tags=["nbval-ignore-output"]))
     nbformat.write(new_notebook(cells=cells), folder / "compared.ipynb")
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-rA", "-p", "no:cacheprovider", "--color=no", "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-rA",
+        "-p",
+        "no:cacheprovider",
+        "--color=no",
+        ".",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     lines = re.findall(r"^(PASSED|FAILED) \S+::Cell (\d+)", done.stdout, re.MULTILINE)
     verdicts = {int(number): word == "PASSED" for word, number in lines}

@@ -63,7 +63,9 @@ def test_a_manifest_is_json_and_says_what_ran():
 
 def test_git_is_the_commit_and_whether_it_is_dirty(tmp_path, monkeypatch):
     def git(*arguments):
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True, capture_output=True
+        )
 
     monkeypatch.chdir(tmp_path)
     assert manifest({})["git"] is None

@@ -98,7 +98,7 @@ def test_the_set_up_cell_leaves_an_installed_course_alone(monkeypatch):
 
 def run_without_mlcourse(variables):
     """The set-up cell in a Python that can't see the package; `%pip` prints what it was asked for."""
-    code = site.setup_cell().replace('%pip install', "print('pip install").replace("@main\"", "@main')")
+    code = site.setup_cell().replace("%pip install", "print('pip install").replace('@main"', "@main')")
     return subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, env=variables)
 
 

@@ -62,7 +62,9 @@ def test_a_diverged_loss_is_reported_with_its_step_and_the_rows_so_far(bad):
     def step(state, batch):
         return state, {"loss": bad if batch == 42 else 1.5}
 
-    with pytest.raises(DivergedError, match=rf"the loss is {bad} at step 42; the last finite loss was 1.5.*10 times smaller") as error:
+    with pytest.raises(
+        DivergedError, match=rf"the loss is {bad} at step 42; the last finite loss was 1.5.*10 times smaller"
+    ) as error:
         run(step=step, num_steps=200)
     assert [row["step"] for row in error.value.history] == list(range(1, 43))
 

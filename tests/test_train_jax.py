@@ -119,10 +119,9 @@ def test_a_second_call_compiles_nothing():
         traced.append(1)
         return make_step(run)
 
-    for seeds in (range(7), range(10, 17)):  # 7 runs in chunks of 3: the last chunk is filled up, not compiled anew
-        train_many(
-            init, counted_make_step, (X, Y), INDICES[:10], runs=grid(learning_rate=[0.1], seed=seeds), chunk=3, progress=False
-        )
+    for seeds in (range(7), range(10, 17)):  # chunks of 3, two at a time: the last is filled up, not compiled anew
+        runs = grid(learning_rate=[0.1], seed=seeds)
+        train_many(init, counted_make_step, (X, Y), INDICES[:10], runs=runs, chunk=3, workers=2, progress=False)
     assert len(traced) == 1
 
 

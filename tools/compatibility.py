@@ -17,21 +17,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+import environment  # beside this file
 import nbformat
 from nbclient import NotebookClient
 
-import environment  # beside this file
 from mlcourse import site
 from mlcourse.notebooks import kernel_settings
 
 PROJECT = Path(__file__).resolve().parent.parent
-# From Colab's list of August 2026 (googlecolab/backend-info); pytest is there too, in some version.
+# From Colab's list of August 2026 (googlecolab/backend-info).
 COLAB = (
     "numpy==2.1.*", "jax==0.7.2", "jaxlib==0.7.2", "flax==0.11.2", "optax==0.2.8", "matplotlib==3.10.0",
     "ipywidgets==7.7.1", "ipykernel==6.17.1", "ipython==7.34.0", "scikit-learn>=1.6", "scipy>=1.14", "pandas>=2.2",
-    "platformdirs", "tqdm", "pytest",
+    "platformdirs", "tqdm",
 )  # fmt: skip
-CHECKS = ("tests/test_checks*.py", "tests/test_wrong*.py")
 
 
 def call(*command: object, folder: Path, **variables: str) -> None:
@@ -41,19 +40,23 @@ def call(*command: object, folder: Path, **variables: str) -> None:
         sys.exit(f"failed: {' '.join(map(str, command))}")
 
 
-def new_environment(name: str) -> tuple[Path, list]:
-    """An empty environment with PyTorch in it, and the `uv` command that installs into it."""
-    folder, uv = PROJECT / name, [sys.executable, "-m", "uv"]
+def new_environment(name: str) -> Path:
+    """An empty environment with PyTorch in it."""
+    folder = PROJECT / name
     print(f"{name}: a new environment", flush=True)
-    call(*uv, "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, folder, folder=folder)
-    pip = [environment.python_of(folder), "-m", "pip"]
-    environment.install_torch(folder, importlib.metadata.version("torch").partition("+")[0], uv, pip)
-    return folder, [*uv, "pip", "install", "--quiet"]
+    command = ["uv", "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, folder]
+    call(sys.executable, "-m", *command, folder=folder)
+    environment.install_torch(folder, importlib.metadata.version("torch").partition("+")[0], by=sys.executable)
+    return folder
+
+
+def install(folder: Path, *arguments: object) -> None:
+    call(*environment.uv_pip(folder, "install", "--quiet", *arguments, by=sys.executable), folder=folder)
 
 
 def versions(folder: Path) -> dict[str, str]:
-    listed = subprocess.run([sys.executable, "-m", "uv", "pip", "list", "--format=json", "--quiet"], check=True,
-                            env=environment.inside(folder), stdout=subprocess.PIPE).stdout  # fmt: skip
+    command = environment.uv_pip(folder, "list", "--format=json", "--quiet", by=sys.executable)
+    listed = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout
     return {package["name"]: package["version"] for package in json.loads(listed)}
 
 
@@ -64,15 +67,17 @@ def stand_in(folder: Path) -> Path:
         shutil.copy(PROJECT / name, folder)
     shutil.copytree(PROJECT / "mlcourse", folder / "mlcourse", ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-C", folder, "-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
-    for arguments in (["init", "--quiet", f"--initial-branch={site.BRANCH}"], ["add", "."], ["commit", "--quiet", "-m", "as it is"]):
+    first = ["init", "--quiet", f"--initial-branch={site.BRANCH}"]
+    for arguments in (first, ["add", "."], ["commit", "--quiet", "-m", "as it is"]):
         subprocess.run([*git, *arguments], check=True)
     return folder
 
 
 def colab_kernel(folder: Path, home: Path) -> dict[str, str]:
     """A kernel named `colab` in `home`, and the variables under which Jupyter finds it."""
+    command = [environment.python_of(folder), "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
     spec = {
-        "argv": [str(environment.python_of(folder)), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": [*map(str, command), "-f", "{connection_file}"],
         "display_name": "Colab", "language": "python",
         "env": {
             "COLAB_RELEASE_TAG": "stand-in", "PYTHONPATH": "",
@@ -86,51 +91,50 @@ def colab_kernel(folder: Path, home: Path) -> dict[str, str]:
     return {"JUPYTER_PATH": str(home)}
 
 
-def run_setup_cell() -> None:
+def run_setup_cell(where: Path) -> None:
+    """Run it as the first cell of a notebook in `where`, a folder from which mlcourse can't be imported by accident."""
     cells = [nbformat.v4.new_code_cell(code) for code in (site.setup_cell(), "import mlcourse; print(mlcourse.__file__)")]
+    notebook, at = nbformat.v4.new_notebook(cells=cells), {"metadata": {"path": str(where)}}
     with kernel_settings() as config:
-        NotebookClient(nbformat.v4.new_notebook(cells=cells), kernel_name="colab", config=config, timeout=600).execute()
+        NotebookClient(notebook, kernel_name="colab", config=config, timeout=600, resources=at).execute()
     print(f"  set-up cell: {''.join(output.text for output in cells[1].outputs).strip()}", flush=True)
 
 
-def existing(*patterns: str) -> list[Path]:
-    return sorted(path for pattern in patterns for path in PROJECT.glob(pattern))
-
-
 def test_colab() -> None:
-    folder, install = new_environment(".venv-colab")
-    call(*install, *COLAB, folder=folder)
+    folder = new_environment(".venv-colab")
+    install(folder, *COLAB)
     with tempfile.TemporaryDirectory() as home:
         jupyter = colab_kernel(folder, Path(home))
         os.environ.update(jupyter)
         before = versions(folder)
-        run_setup_cell()
-        run_setup_cell()  # a reader may run it again
+        run_setup_cell(Path(home))
+        run_setup_cell(Path(home))  # a reader may run it again
         after = versions(folder)
         installed = after.pop("mlcourse", None)
         if installed is None or before != after:
             changed = sorted(name for name in before | after if before.get(name) != after.get(name))
-            sys.exit(f"the set-up cell installed mlcourse {installed} and changed {changed}; it must add mlcourse and change nothing.")
+            sys.exit(f"the set-up cell must add mlcourse and nothing else; mlcourse: {installed}, changed: {changed}.")
         print(f"  mlcourse {installed} added; the other {len(after)} packages are unchanged", flush=True)
-        python = [environment.python_of(folder), "-m", "pytest"]
-        call(*python, "-q", "--import-mode=importlib", *existing(*CHECKS), folder=folder)
+        call(environment.python_of(folder), "-m", "mlcourse", "kill-rate", folder=folder)
         here = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-kernel-name=colab", "--nbval-cell-timeout=600"]
         call(*here, "notebooks", "solutions", folder=Path(sys.prefix), **jupyter)
 
 
 def test_newest() -> None:
-    folder, install = new_environment(".venv-newest")
+    folder = new_environment(".venv-newest")
     torch = versions(folder)["torch"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as held:
         held.write(f"torch=={torch}\n")
         held.flush()
-        call(*install, "--upgrade", "--constraint", held.name, "--editable", f"{PROJECT}[dev]", folder=folder)
+        install(folder, "--upgrade", "--constraint", held.name, "--editable", f"{PROJECT}[dev]")
     newest, tested = versions(folder), versions(Path(sys.prefix))
-    newer = [f"{name} {tested[name]} -> {newest[name]}" for name in sorted(tested) if newest.get(name, tested[name]) != tested[name]]
+    moved = [name for name in sorted(tested) if newest.get(name, tested[name]) != tested[name]]
+    newer = [f"{name} {tested[name]} -> {newest[name]}" for name in moved]
     print(f"  other than tested: {', '.join(newer) or 'nothing'}", flush=True)
-    python = [environment.python_of(folder), "-m", "pytest", "-q"]
-    call(*python, *existing(*CHECKS), "notebooks", "solutions", "--nbval", "--nbval-current-env",
-         "--nbval-cell-timeout=600", folder=folder)  # fmt: skip
+    python = environment.python_of(folder)
+    call(python, "-m", "mlcourse", "kill-rate", folder=folder)
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=600"]
+    call(python, "-m", "pytest", "-q", *options, "notebooks", "solutions", folder=folder)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,23 @@ except ModuleNotFoundError:  # Windows: no lock, so don't start two at once ther
 
 MARKER = "mlcourse-environment"
 FOLDERS = (".venv", ".venv-mlcourse")
+NETWORK = "Is the network up, and is there room on the disk (3 GB)? Then run the command again."
 # Settings of the person's own pip that would send packages somewhere else than into the environment.
-MISLEADING = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON",
-              "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
+MISLEADING = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PIP_USER",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_PYTHON",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_TARGET",
+    "UV_PREFIX",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+)
 
 
 class Failed(Exception):
@@ -37,8 +51,11 @@ def wanted(project: Path) -> dict:
     digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
         digest.update((project / name).read_bytes() + b"\0")
-    return {"project": str(project), "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-            "packages": digest.hexdigest()}
+    return {
+        "project": str(project),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "packages": digest.hexdigest(),
+    }
 
 
 def state_of(folder: Path, want: dict) -> str:
@@ -66,8 +83,10 @@ def choose(project: Path, want: dict) -> tuple[Path, str]:
         state = state_of(project / name, want)
         if state != "foreign":
             return project / name, state
-    raise Failed(f"Both {FOLDERS[0]} and {FOLDERS[1]} are here and neither was made by this project, so neither is "
-                 f"touched. Move or delete {FOLDERS[1]}, then run the command again.")
+    raise Failed(
+        f"Both {FOLDERS[0]} and {FOLDERS[1]} are here and neither was made by this project, so neither is "
+        f"touched. Move or delete {FOLDERS[1]}, then run the command again."
+    )
 
 
 def python_of(folder: Path) -> Path:
@@ -96,28 +115,47 @@ def say(text: str) -> None:
 def first_that_works(step: str, folder: Path, *commands: list, cure: str) -> None:
     """Run the commands in turn until one succeeds. Raises `Failed` with the end of what the last one printed."""
     for command in commands:
-        done = subprocess.run([str(part) for part in command], env=inside(folder) | {"UV_HTTP_RETRIES": "0"},
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=inside(folder) | {"UV_HTTP_RETRIES": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
         if done.returncode == 0:
             return
     last = "\n".join("    " + line for line in done.stdout.strip().splitlines()[-12:])
     raise Failed(f"{step} failed:\n{last}\n{cure}")
 
 
-def install_torch(folder: Path, version: str, uv: list, pip: list) -> None:
+def uv_pip(folder: Path, verb: str, *arguments: object, by: Path | str | None = None) -> list:
+    """The command `uv pip VERB` on the environment of `folder`, with the uv that the Python `by` has (default: its own).
+
+    The environment is named outright: `python -m uv` works on the environment of that Python, whatever VIRTUAL_ENV says.
+    """
+    return [by or python_of(folder), "-m", "uv", "pip", verb, "--python", python_of(folder), *arguments]
+
+
+def pip(folder: Path, verb: str, *arguments: object) -> list:
+    return [python_of(folder), "-m", "pip", "--disable-pip-version-check", verb, *arguments]
+
+
+def install_torch(folder: Path, version: str, *, by: Path | str | None = None) -> None:
     """PyTorch's CPU build: the default one for Linux brings gigabytes of CUDA libraries the course never uses.
 
-    First a wheel that pip knows on this machine (`find-links`), then the CPU build over the network, and only then the default build.
+    First a wheel that pip knows on this machine (`find-links`), then the CPU build over the network, last the default build.
     """
-    torch, cure = f"torch=={version}", "Is the network up, and is there room on the disk (1 GB)? Then run the command again."
+    torch = f"torch=={version}"
+    local = pip(folder, "install", "--no-index", "--no-deps", torch)
+    cpu = uv_pip(folder, "install", "--torch-backend=cpu", "--no-deps", torch, by=by)
+    default = [uv_pip(folder, "install", torch, by=by), pip(folder, "install", torch)]
     try:
-        first_that_works("installing PyTorch's CPU build", folder,
-                         [*pip, "install", "--no-index", "--no-deps", torch],
-                         [*uv, "pip", "install", "--torch-backend=cpu", "--no-deps", torch], cure=cure)
+        first_that_works("installing PyTorch's CPU build", folder, local, cpu, cure=NETWORK)
     except Failed:
         if sys.platform == "linux":
             say("  PyTorch's CPU build can't be reached: taking the default build, with several GB of CUDA libraries")
-        first_that_works("installing PyTorch", folder, [*uv, "pip", "install", torch], [*pip, "install", torch], cure=cure)
+        first_that_works("installing PyTorch", folder, *default, cure=NETWORK)
 
 
 def make(project: Path, folder: Path, state: str, want: dict) -> None:
@@ -129,30 +167,23 @@ def make(project: Path, folder: Path, state: str, want: dict) -> None:
         for old in folder.iterdir():  # the marker stays: without it what is left would look foreign
             if old.name != MARKER:
                 shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    network = "Is the network up, and is there room on the disk (3 GB)? Then run the command again."
-    pip = [python_of(folder), "-m", "pip", "--disable-pip-version-check"]
-    uv = [python_of(folder), "-m", "uv"]
-    if state != "outdated":
         # A Python that itself lives in an environment (perhaps in this one) would make a chain: take the one below it.
         base = getattr(sys, "_base_executable", None) or sys.executable
-        first_that_works("making the environment", folder, [base, "-m", "venv", folder],
-                         cure="Choose another Python: MLCOURSE_PYTHON=python3.12 make run")
+        cure = "Choose another Python: MLCOURSE_PYTHON=python3.12 make run"
+        first_that_works("making the environment", folder, [base, "-m", "venv", folder], cure=cure)
     say("  uv, which installs the rest")
-    first_that_works("installing uv", folder, [*pip, "install", f"uv=={pinned(project, 'uv')}"], cure=network)
+    first_that_works("installing uv", folder, pip(folder, "install", f"uv=={pinned(project, 'uv')}"), cure=NETWORK)
     version = pinned(project, "torch")
     say(f"  PyTorch {version}")
-    install_torch(folder, version, uv, pip)
-    count = len(re.findall(r"^\w.*==", (project / "requirements.txt").read_text(), re.MULTILINE))
-    say(f"  {count} packages of requirements.txt")
-    # Without dependencies: the list is complete, and a mirror that only pip is told of is tried last.
-    first_that_works("installing requirements.txt", folder,
-                     [*uv, "pip", "install", "--no-deps", "-r", project / "requirements.txt"],
-                     [*pip, "install", "--no-deps", "-r", project / "requirements.txt"], cure=network)
-    first_that_works("installing mlcourse", folder,
-                     [*uv, "pip", "install", "--no-deps", "--editable", project],
-                     [*pip, "install", "--no-deps", "--editable", project], cure=network)
-    first_that_works("checking the packages against one another", folder, [*uv, "pip", "check"],
-                     cure="requirements.txt doesn't fit pyproject.toml: remake it with `make lock`.")
+    install_torch(folder, version)
+    locked = project / "requirements.txt"
+    say(f"  {len(re.findall(r'^[^#].*==', locked.read_text(), re.MULTILINE))} packages of requirements.txt")
+    # Without dependencies, because the list is complete. pip comes second: it may know a mirror that uv does not.
+    for step, what in (("installing requirements.txt", ("-r", locked)), ("installing mlcourse", ("--editable", project))):
+        commands = (tool(folder, "install", "--no-deps", *what) for tool in (uv_pip, pip))
+        first_that_works(step, folder, *commands, cure=NETWORK)
+    cure = "requirements.txt doesn't fit pyproject.toml: remake it with `make lock`."
+    first_that_works("checking the packages against one another", folder, uv_pip(folder, "check"), cure=cure)
     write_marker(folder, want | {"state": "ready"})
     say(f"  ready after {time.monotonic() - begun:.0f} s")
 

@@ -38,9 +38,28 @@ def main(arguments: list[str]) -> int:
         constraint.write_text(f"torch=={torch}\n")
         if lock.exists():
             out.write_text(lock.read_text())  # uv keeps what it finds there
-        command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--universal",
-                   "--python-version=3.11", "--fork-strategy=fewest", "--constraint", constraint, "--output-file", out,
-                   "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--quiet", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            "--extra=dev",
+            "--universal",
+            "--python-version=3.11",
+            "--fork-strategy=fewest",
+            "--constraint",
+            constraint,
+            "--output-file",
+            out,
+            "--no-header",
+            "--no-annotate",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            "--quiet",
+            *arguments,
+        ]
         done = subprocess.run(command, cwd=PROJECT)
         if done.returncode:
             return done.returncode

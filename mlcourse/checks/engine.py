@@ -106,9 +106,22 @@ class _Problem(NamedTuple):
     mistake: str | None = None
 
 
-def listed(batches: Any, *, limit: int = 100) -> Any:
-    """An iterator as a list of at most `limit` items, for use in an adapter; anything else as it is."""
-    return list(islice(batches, limit)) if isinstance(batches, Iterable) else batches
+class Endless(Exception):
+    """An iterator went on where an end was expected."""
+
+
+def listed(items: Any, *, limit: int = 100) -> Any:
+    """An iterator as a list, for use in an adapter; anything else as it is.
+
+    Raises:
+        Endless: there are more than `limit` items.
+    """
+    if not isinstance(items, Iterable):
+        return items
+    found = list(islice(items, limit + 1))
+    if len(found) > limit:
+        raise Endless(f"it still went on after {limit} items")
+    return found
 
 
 def lesson_modules() -> list[str]:
@@ -193,11 +206,11 @@ def outcomes(exercise: Exercise, function: Callable) -> dict[str, Any]:
     """What one of our own functions gives for every case, quietly: a NumPy value or `Raised`."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return {case: _run(exercise, function, arguments, "numpy") for case, arguments in exercise.cases().items()}
+        return {case: _run(exercise, function, exercise.cases()[case], "numpy") for case in exercise.cases()}
 
 
 def _run(exercise: Exercise, answer: Callable, arguments: Case, framework: str) -> Any:
-    """One run's value as NumPy, or Raised. The time limit holds for our own functions too."""
+    """One run's value as NumPy, or Raised. The time limit holds for our own functions too. `arguments` are used up."""
     try:
         given = values.to_framework(arguments, framework)
         return limited(lambda: values.as_numpy(exercise.run(answer, **given)), seconds=exercise.seconds)
@@ -207,8 +220,7 @@ def _run(exercise: Exercise, answer: Callable, arguments: Case, framework: str) 
 
 def _run_all(exercise: Exercise, answer: Callable) -> tuple[str, dict[str, Any]]:
     """The framework that suits the answer, and the outcome of every case up to one that hangs."""
-    cases = exercise.cases()
-    first = next(iter(cases))
+    first, *others = exercise.cases()
     tried = {}
     for framework in values.frameworks(answer):
         outcome = _run(exercise, answer, exercise.cases()[first], framework)
@@ -219,13 +231,13 @@ def _run_all(exercise: Exercise, answer: Callable) -> tuple[str, dict[str, Any]]
             break
     else:
         framework = next(iter(tried))  # none of them took it: report the error of the likeliest
-    got = {}
-    for case, arguments in cases.items():
-        got[case] = tried[framework] if case == first else _run(exercise, answer, arguments, framework)
+    got = {first: tried[framework]}
+    for case in others:
+        if isinstance(got[first], Raised) and isinstance(got[first].error, TimeLimit):
+            break
+        got[case] = _run(exercise, answer, exercise.cases()[case], framework)
         if isinstance(got[case], Raised) and _from_stub(got[case].error, answer):
             raise _NotAttempted
-        if isinstance(got[case], Raised) and isinstance(got[case].error, TimeLimit):
-            break
     return framework, got
 
 
@@ -278,7 +290,8 @@ def _broken_rule(exercise: Exercise, answer: Callable, case: str, framework: str
     except (Exception, SystemExit, TimeLimit) as error:
         return _Problem(_what_was_raised(exercise, answer, error), case)
     for name, before in exercise.cases()[case].items():
-        if not values.same(values.arrays_of(given[name]), values.arrays_of(before), rtol=0, atol=0):
+        unchanged = values.to_framework(before, framework)
+        if not values.same(values.arrays_of(given[name]), values.arrays_of(unchanged), rtol=0, atol=0):
             words = (
                 f"`{exercise.name}` changed its input `{name}`: after the call the caller's array is another. "
                 f"Make a new array (`a = a - b` instead of `a -= b`), or work on a copy."
@@ -290,15 +303,15 @@ def _broken_rule(exercise: Exercise, answer: Callable, case: str, framework: str
 def _what_was_raised(exercise: Exercise, answer: Callable, error: BaseException) -> str:
     if isinstance(error, TimeLimit):
         return (
-            f"`{exercise.name}` did not come back within {exercise.seconds:g} seconds, so it was stopped: it looks "
-            f"like a loop without an end. Check that every turn of the loop brings its end nearer."
+            f"`{exercise.name}` was stopped after {exercise.seconds:g} seconds of work without an end in sight: it looks "
+            f"like a loop that runs for ever. Check that every turn of the loop brings its end nearer."
         )
+    if isinstance(error, Endless):
+        return f"`{exercise.name}` does not end: {error}."
     lines = _reader_lines(error, answer)
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if not lines and isinstance(error, TypeError):
-        return (
-            f"`{exercise.name}` can't be called as the exercise asks ({message}). Keep its first line as it was given."
-        )
+        return f"`{exercise.name}` can't be called as the exercise asks ({message}). Keep its first line as it was given."
     if not lines:
         return f"Running `{exercise.name}` ended with {message}."
     number, text = lines[-1]

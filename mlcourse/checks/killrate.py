@@ -106,9 +106,7 @@ def kill_rate(bank: Bank) -> list[Row]:
         killed = [answer.state == "wrong" for answer in refused]
         named = [done and one.words in answer.message for one, answer, done in zip(wrong, refused, killed, strict=True)]
         survivors = [one.function.__name__ for one, done in zip([*wrong, *right], [*named, *accepted], strict=True) if not done]
-        rows.append(
-            Row(exercise_id, len(wrong), sum(killed), sum(named), len(right), sum(accepted), tuple(survivors))
-        )
+        rows.append(Row(exercise_id, len(wrong), sum(killed), sum(named), len(right), sum(accepted), tuple(survivors)))
     return rows
 
 
@@ -124,9 +122,7 @@ def table(rows: list[Row]) -> str:
     total = Row("all", *(sum(column) for column in zip(*(row[1:6] for row in rows), strict=True)), ())
     for row in [*rows, total]:
         failed = f"  not as it should be: {', '.join(row.survivors)}" if row.survivors else ""
-        lines.append(
-            f"{row.exercise_id:8}{row.wrong:15}{row.killed:8}{row.by_name:9}{row.right:15}{row.accepted:10}{failed}"
-        )
+        lines.append(f"{row.exercise_id:8}{row.wrong:15}{row.killed:8}{row.by_name:9}{row.right:15}{row.accepted:10}{failed}")
     return "\n".join(lines)
 
 
@@ -141,7 +137,3 @@ def main(argv: list[str]) -> int:
     rows = [row for path in paths for row in kill_rate(load(path))]
     print(table(rows))
     return 1 if any(row.survivors for row in rows) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

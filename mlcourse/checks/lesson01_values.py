@@ -15,12 +15,12 @@ def _cross_entropy_cases() -> dict:
     rng = np.random.default_rng(11)
     logits = rng.normal(size=(5, 4)).astype(np.float32)
     labels = np.array([3, 0, 1, 1, 2], dtype=np.int32)
-    wide = (3 * rng.normal(size=(5, 14))).astype(np.float32)
+    wide = (3 * rng.normal(size=(5, 8))).astype(np.float32)
     return {
         "five examples, four classes": {"logits": logits, "labels": labels},
         "one example": {"logits": np.float32([[0.0, 2.0, -1.0]]), "labels": np.int32([2])},
         "whole-number logits": {"logits": np.array([[1, 3, 2], [0, -2, 4]]), "labels": np.int32([0, 2])},
-        "every second column of a larger array": {"logits": wide[:, ::2], "labels": labels},
+        "every second column of a larger array": {"logits": wide[:, 1::2], "labels": labels},
         "logits as large as 1000": {"logits": np.float32([[1000, 0, 990], [2, 1, 0]]), "labels": np.int32([2, 0])},
         "logits as low as -1000": {
             "logits": np.float32([[-1000, -1003, -1001], [2, 1, 0]]),
@@ -111,7 +111,7 @@ CROSS_ENTROPY = Exercise(
             lambda z, y: -_picked(_log_softmax(z, axis=0), y).mean(),
         ),
         Mistake(
-            "The mean was taken over all the classes too. Only the label's log-probability counts, and the mean is "
+            "The mean was taken over all the classes too: only the label's log-probability counts, and the mean is "
             "over the examples.",
             lambda z, y: -_picked(_log_softmax(z), y).sum() / z.size,
         ),
@@ -187,9 +187,7 @@ def _zipped(function: Callable) -> Callable:
 
 def _by_position(params: Any, grads: Any, learning_rate: float) -> Any:
     if isinstance(params, dict):
-        return {
-            name: _by_position(p, g, learning_rate) for (name, p), g in zip(params.items(), grads.values(), strict=True)
-        }
+        return {name: _by_position(p, g, learning_rate) for (name, p), g in zip(params.items(), grads.values(), strict=True)}
     return params - learning_rate * grads
 
 
@@ -231,9 +229,7 @@ SGD_STEP = Exercise(
             "The step goes uphill. The gradient points to where the loss grows: subtract it.",
             _zipped(lambda p, g, rate: p + rate * g),
         ),
-        Mistake(
-            "The learning rate is not used. Subtract `learning_rate * gradient`.", _zipped(lambda p, g, rate: p - g)
-        ),
+        Mistake("The learning rate is not used. Subtract `learning_rate * gradient`.", _zipped(lambda p, g, rate: p - g)),
         Mistake(
             "These are the steps, not the new parameters. Return `params - learning_rate * grads`.",
             _zipped(lambda p, g, rate: -rate * g),
@@ -247,9 +243,7 @@ SGD_STEP = Exercise(
             _zipped(lambda p, g, rate: rate * g - p),
         ),
         Mistake("The parameters were returned as they came: nothing was updated.", lambda params, grads, rate: params),
-        Mistake(
-            "The gradient was divided by the learning rate. Multiply by it.", _zipped(lambda p, g, rate: p - g / rate)
-        ),
+        Mistake("The gradient was divided by the learning rate. Multiply by it.", _zipped(lambda p, g, rate: p - g / rate)),
         Mistake(
             "The parameters were multiplied by the learning rate too. Only the gradient is: `p - learning_rate * g`.",
             _zipped(lambda p, g, rate: rate * (p - g)),
@@ -258,21 +252,16 @@ SGD_STEP = Exercise(
             "Only the sign of the gradient was used. Its size counts too in plain gradient descent.",
             _zipped(lambda p, g, rate: p - rate * np.sign(g)),
         ),
-        Mistake(
-            "The learning rate was applied twice: once is enough.", _zipped(lambda p, g, rate: p - rate * rate * g)
-        ),
+        Mistake("The learning rate was applied twice: once is enough.", _zipped(lambda p, g, rate: p - rate * rate * g)),
         Mistake(
             "The gradient was scaled to length 1. In plain gradient descent its length counts.",
             lambda params, grads, rate: _zipped(lambda p, g, r: p - r * g / _norm(grads))(params, grads, rate),
         ),
-        Mistake(
-            "Parameters and gradients were paired by their position. Pair them by name: `grads[name]`.", _by_position
-        ),
+        Mistake("Parameters and gradients were paired by their position. Pair them by name: `grads[name]`.", _by_position),
         Mistake("Only the weights were updated. The biases learn as well.", _only(lambda name: name != "b")),
         Mistake("Only the biases were updated. The weights learn as well.", _only(lambda name: name == "b")),
         Mistake(
-            "An inner dict was treated as an array. Go down into it: call the function again for it, or use "
-            "`jax.tree.map`.",
+            "An inner dict was treated as an array. Go down into it: call the function again for it, or use `jax.tree.map`.",
             _top_level_only,
         ),
     ),
@@ -300,12 +289,12 @@ def _weighted(x: Any) -> Any:
 
 
 def _numerical_cases() -> dict:
-    wide = np.random.default_rng(19).normal(size=(2, 6)) + 1.0
+    wide = np.random.default_rng(19).normal(size=(2, 7)) + 1.0
     return {
         "three numbers": {"f": _cubic, "x": np.array([1.0, -2.0, 0.5]), "epsilon": 0.1},
         "three numbers, larger epsilon": {"f": _cubic, "x": np.array([1.0, -2.0, 0.5]), "epsilon": 0.3},
         "two rows of three": {"f": _weighted, "x": wide[:, :3].copy(), "epsilon": 0.1},
-        "every second column of a larger array": {"f": _weighted, "x": wide[:, ::2], "epsilon": 0.2},
+        "every second column of a larger array": {"f": _weighted, "x": wide[:, 1::2], "epsilon": 0.2},
         "whole numbers": {"f": _cubic, "x": np.array([1, 2, -3]), "epsilon": 0.1},
         "a single number": {"f": _cubic, "x": np.array(2.0), "epsilon": 0.1},
     }
@@ -316,7 +305,7 @@ def _differences(quotient: Callable, dtype: type | None = np.float64) -> Callabl
 
     def gradient(f: Callable, x: np.ndarray, epsilon: float) -> np.ndarray:
         start = x.astype(dtype or x.dtype)
-        found = np.zeros_like(start)
+        found = np.zeros(x.shape)
         for index in np.ndindex(*x.shape):
             nudge = np.zeros_like(start)
             nudge[index] = epsilon
@@ -352,6 +341,18 @@ def _view_of_a_copy(f: Callable, x: np.ndarray, epsilon: float) -> np.ndarray:
         flat[index] = kept
     return found.reshape(x.shape)
 
+
+def _rounded_after_the_nudge(f: Callable, x: np.ndarray, epsilon: float) -> np.ndarray:
+    found = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+        above, below = x.copy(), x.copy()
+        above[index] += epsilon
+        below[index] -= epsilon
+        found[index] = (f(above) - f(below)) / (2 * epsilon)
+    return found
+
+
+_ROUNDED_AWAY = "An array of whole numbers can't hold x + epsilon: it was rounded. Work on `x.astype(float)`."
 
 NUMERICAL_GRADIENT = Exercise(
     id="1.9",
@@ -403,12 +404,13 @@ NUMERICAL_GRADIENT = Exercise(
             "time, and return an array of the shape of x.",
             lambda f, x, e: (f(x + e) - f(x - e)) / (2 * e),
         ),
+        Mistake("The gradient came out flat. It must have the shape of x.", lambda f, x, e: _CENTRAL(f, x, e).reshape(-1)),
+        Mistake(_ROUNDED_AWAY, _differences(lambda f, x, n, e: (f(x + n) - f(x - n)) / (2 * e), dtype=None)),
+        Mistake(_ROUNDED_AWAY, _rounded_after_the_nudge),
         Mistake(
-            "The gradient came out flat. It must have the shape of x.", lambda f, x, e: _CENTRAL(f, x, e).reshape(-1)
-        ),
-        Mistake(
-            "An array of whole numbers can't hold x + epsilon: the nudge was rounded away. Work on `x.astype(float)`.",
-            _differences(lambda f, x, n, e: (f(x + n) - f(x - n)) / (2 * e), dtype=None),
+            "`epsilon` was not used: this is the exact gradient, or one with another epsilon. Take differences over the "
+            "epsilon that is given.",
+            lambda f, x, e: _CENTRAL(f, x, 1e-4),
         ),
         Mistake("A nudged entry was not put back before the next one was nudged.", _not_put_back),
         Mistake(
@@ -423,8 +425,7 @@ NUMERICAL_GRADIENT = Exercise(
         ),
     ),
     hints=(
-        "The slope along entry i is (f(x with entry i raised by epsilon) - f(x with it lowered by epsilon)) / (2 "
-        "epsilon).",
+        "The slope along entry i is (f(x with entry i raised by epsilon) - f(x with it lowered by epsilon)) / (2 epsilon).",
         "`for index in np.ndindex(*x.shape)` walks through an array of any shape. Work on a copy in floating point.",
         "In JAX, `x.at[index].add(epsilon)` gives a new array with one entry raised. In NumPy, `nudge = "
         "np.zeros(x.shape); nudge[index] = epsilon`.",
@@ -443,18 +444,18 @@ def _baseline_cases() -> dict:
             "num_classes": 3,
         },
         "four classes, more validation than training": {
-            "train_labels": np.int32([3, 0, 1, 3, 2]),
-            "validation_labels": np.int32([3, 3, 0, 1, 2, 3, 0]),
+            "train_labels": np.int32([3, 0, 1, 3, 2, 3]),
+            "validation_labels": np.int32([3, 3, 0, 1, 2, 3, 0, 0]),
             "num_classes": 4,
         },
         "the last class does not occur in validation": {
-            "train_labels": np.int32([2, 1, 0, 1]),
-            "validation_labels": np.int32([0, 1, 1]),
+            "train_labels": np.int32([2, 1, 0, 1, 1, 1]),
+            "validation_labels": np.int32([0, 1, 1, 0]),
             "num_classes": 3,
         },
         "a fourth class that never occurs": {
-            "train_labels": np.int32([0, 1, 2, 1, 1]),
-            "validation_labels": np.int32([1, 0]),
+            "train_labels": np.int32([0, 1, 2, 1, 1, 0]),
+            "validation_labels": np.int32([1, 0, 0, 1]),
             "num_classes": 4,
         },
     }
@@ -536,8 +537,7 @@ CONSTANT_BASELINE = Exercise(
             lambda train, validation, k: (validation == _shares(train, k).argmax()).mean(),
         ),
         Mistake(
-            "This is the error rate of the most frequent class. Here the loss is asked for: minus the mean "
-            "log-probability.",
+            "This is the error rate of the most frequent class. Here the loss is asked for: minus the mean log-probability.",
             lambda train, validation, k: (validation != _shares(train, k).argmax()).mean(),
         ),
         Mistake("The frequencies went through a softmax. They are probabilities already.", _softmax_of_shares),
@@ -551,9 +551,7 @@ CONSTANT_BASELINE = Exercise(
         ),
         Mistake(
             "One was added to every count. The best constant for the training labels has exactly their frequencies.",
-            lambda train, validation, k: (
-                -np.log(((np.bincount(train, minlength=k) + 1) / (len(train) + k))[validation]).mean()
-            ),
+            lambda train, validation, k: -np.log(((np.bincount(train, minlength=k) + 1) / (len(train) + k))[validation]).mean(),
         ),
         Mistake(
             "The counts were not divided by the number of training labels, so they are not probabilities.",
@@ -561,8 +559,7 @@ CONSTANT_BASELINE = Exercise(
         ),
     ),
     hints=(
-        "The model has no input: it gives the same probabilities to everyone. Which ones make the training loss "
-        "smallest?",
+        "The model has no input: it gives the same probabilities to everyone. Which ones make the training loss smallest?",
         "`np.bincount(labels, minlength=num_classes)` counts the classes. Divide by the number of labels.",
     ),
 )

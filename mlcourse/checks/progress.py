@@ -37,13 +37,15 @@ class ProgressTable(NamedTuple):
     rows: tuple[Row, ...]
 
     def __repr__(self) -> str:
-        passed = sum(row.state == "right" for row in self.rows)
-        lines = [f"{'':6}{'exercise':46}{'minutes':>7}  {'level':5}  {'state':13}  tries"]
+        width = max(len(row.title) for row in self.rows) + 2
+        lines = [f"{'':6}{'exercise':{width}}minutes  level  state          tries"]
         for row in self.rows:
-            tries = row.attempts or "-"
-            stars = "*" * row.difficulty
-            lines.append(f"{row.id:6}{row.title:46}{row.minutes:7}  {stars:5}  {row.state:13}  {tries:>5}")
-        return "\n".join([*lines, f"{passed} of {len(self.rows)} right."])
+            stars, tries = "*" * row.difficulty, row.attempts or "-"
+            lines.append(f"{row.id:6}{row.title:{width}}{row.minutes:7}  {stars:5}  {row.state:13}  {tries:>5}")
+        return "\n".join([*lines, self.summary()])
+
+    def summary(self) -> str:
+        return f"{sum(row.state == 'right' for row in self.rows)} of {len(self.rows)} right."
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("", "exercise", "minutes", "level", "state", "tries"))
@@ -52,11 +54,7 @@ class ProgressTable(NamedTuple):
             f"<td>{'*' * row.difficulty}</td><td>{row.state}</td><td>{row.attempts or '-'}</td></tr>"
             for row in self.rows
         )
-        passed = sum(row.state == "right" for row in self.rows)
-        return (
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{passed} of {len(self.rows)} right.</p>"
-        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{self.summary()}</p>"
 
 
 def path() -> Path:
@@ -71,9 +69,7 @@ def table(exercises: list[Exercise]) -> ProgressTable:
     for exercise in exercises:
         entry = kept.get(exercise.id, {})
         state = "right" if entry.get("passed") else "tried" if entry.get("attempts") else "not attempted"
-        rows.append(
-            Row(exercise.id, exercise.title, exercise.minutes, exercise.difficulty, state, entry.get("attempts", 0))
-        )
+        rows.append(Row(exercise.id, exercise.title, exercise.minutes, exercise.difficulty, state, entry.get("attempts", 0)))
     return ProgressTable(tuple(rows))
 
 
@@ -140,13 +136,14 @@ def _write(kept: dict[str, dict]) -> None:
 def _locked(file: Path):
     """Hold `file`.lock, which only one process can make; one left behind by a dead kernel is taken over."""
     lock = file.with_name(f"{file.name}.lock")
+    patient_until = time.monotonic() + STALE
     while True:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
             break
         except FileExistsError:
             try:
-                if time.time() - lock.stat().st_mtime > STALE:
+                if time.time() - lock.stat().st_mtime > STALE or time.monotonic() > patient_until:
                     aside = lock.with_name(f"{lock.name}.{os.getpid()}")
                     os.rename(lock, aside)  # only one of those who wait succeeds
                     os.unlink(aside)

@@ -1,18 +1,24 @@
 """A call and a number of seconds into the call's result, or TimeLimit when it runs on.
 
+The seconds are processor time, so that a slow or busy machine does not make a right answer late; a call that sleeps
+instead of working gets PATIENCE times as long by the clock.
+
 In the main thread a signal interrupts the call; in other threads, and where the system has no such signal, an
-exception is set in the thread from outside. Both fire again and again, so that code which catches everything in a
-loop is stopped too. Neither stops a single call into compiled code that never comes back (a `jax.lax.while_loop`
-without end): nothing inside the process can.
+exception is set in the thread from outside. Both try again and again, so that a loop which catches everything is
+stopped too, as soon as one interruption falls outside its `try`. Neither stops a single call into compiled code that
+never comes back (a `jax.lax.while_loop` without end): nothing inside the process can.
 """
 
 import ctypes
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-AGAIN = 0.05  # seconds between one interruption and the next
+LOOK = 0.05  # seconds between one look at the clock and the next
+AGAIN = 0.001  # seconds between one interruption and the next
+PATIENCE = 6
 
 
 class TimeLimit(BaseException):
@@ -23,24 +29,31 @@ def limited(call: Callable[[], Any], *, seconds: float) -> Any:
     """What `call()` returns.
 
     Raises:
-        TimeLimit: it is not done after `seconds`.
+        TimeLimit: it is not done after `seconds` of processor time, or PATIENCE times as many by the clock.
 
     >>> limited(lambda: 1 + 1, seconds=5)
     2
     """
+    work_ends, clock_ends = time.process_time() + seconds, time.monotonic() + PATIENCE * seconds
+
+    def is_over() -> bool:
+        return time.process_time() > work_ends or time.monotonic() > clock_ends
+
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        return _by_signal(call, seconds)
-    return _by_thread(call, seconds)
+        return _by_signal(call, is_over)
+    return _by_thread(call, is_over)
 
 
-def _by_signal(call: Callable[[], Any], seconds: float) -> Any:
+def _by_signal(call: Callable[[], Any], is_over: Callable[[], bool]) -> Any:
     def interrupt(signal_number: int, frame: Any) -> None:
-        raise TimeLimit
+        if is_over():
+            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+            raise TimeLimit
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
             return call()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -49,17 +62,15 @@ def _by_signal(call: Callable[[], Any], seconds: float) -> Any:
         signal.signal(signal.SIGALRM, before)
 
 
-def _by_thread(call: Callable[[], Any], seconds: float) -> Any:
+def _by_thread(call: Callable[[], Any], is_over: Callable[[], bool]) -> Any:
     thread = ctypes.c_ulong(threading.get_ident())
     done, turn = threading.Event(), threading.Lock()
 
     def watch() -> None:
-        wait = seconds
-        while not done.wait(wait):
+        while not done.wait(AGAIN if is_over() else LOOK):
             with turn:
-                if not done.is_set():
+                if is_over() and not done.is_set():
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(TimeLimit))
-            wait = AGAIN
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

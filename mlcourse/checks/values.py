@@ -40,7 +40,10 @@ def to_framework(tree: Any, framework: str) -> Any:
     elif framework == "torch":
         import torch
 
-        convert = torch.from_numpy
+        def convert(leaf: np.ndarray) -> Any:
+            # PyTorch has no arrays that run backwards, such as a[::-1]
+            return torch.from_numpy(leaf if min(leaf.strides, default=0) >= 0 else leaf.copy())
+
     else:
         return tree
     return tree_map(lambda leaf: convert(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
@@ -56,7 +59,8 @@ def as_numpy(tree: Any) -> Any:
 
     def convert(leaf: Any) -> Any:
         if torch is not None and isinstance(leaf, torch.Tensor):
-            return leaf.detach().cpu().resolve_conj().numpy()
+            leaf = leaf.detach().cpu()
+            return (leaf.float() if leaf.dtype is torch.bfloat16 else leaf).numpy()  # NumPy has no bfloat16
         if isinstance(leaf, (bool, int, float, complex, np.ndarray, np.generic)) or _root(type(leaf)) in (
             "jax",
             "jaxlib",
@@ -84,9 +88,7 @@ def copy(tree: Any) -> Any:
     return tree_map(copy_leaf, tree)
 
 
-def difference(
-    got: Any, expected: Any, *, what: str, rtol: float, atol: float, values: bool = True
-) -> Difference | None:
+def difference(got: Any, expected: Any, *, what: str, rtol: float, atol: float, values: bool = True) -> Difference | None:
     """The first thing in which `got` is not `expected`: type before shape before value; None where they agree.
 
     Both are trees as `as_numpy` gives them. With `values=False` only types and shapes are compared.
@@ -107,12 +109,12 @@ def difference(
 def same(a: Any, b: Any, *, rtol: float = 1e-3, atol: float = 1e-5) -> bool:
     """Whether two trees hold the same values. NaN equals NaN here: the question is if two programs did the same."""
     if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(same(a[key], b[key], rtol=rtol, atol=atol) for key in a)
+        return set(a) == set(b) and all(same(a[key], b[key], rtol=rtol, atol=atol) for key in a)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(same(x, y, rtol=rtol, atol=atol) for x, y in zip(a, b, strict=True))
     if _is_numbers(a) and _is_numbers(b):
         return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True))
-    return a is b or (isinstance(a, str) and a == b)
+    return a is b or (isinstance(a, str) and isinstance(b, str) and a == b)
 
 
 def show(value: Any) -> str:
@@ -183,9 +185,7 @@ def _type_difference(got: Any, expected: Any, what: str) -> str | None:
     if isinstance(expected, (list, tuple)):
         if not isinstance(got, (list, tuple)):
             return f"{what} is {_kind(got)}, expected a {type(expected).__name__} of {len(expected)}."
-        return _first(
-            _type_difference(a, b, f"{what}[{i}]") for i, (a, b) in enumerate(zip(got, expected, strict=False))
-        )
+        return _first(_type_difference(a, b, f"{what}[{i}]") for i, (a, b) in enumerate(zip(got, expected, strict=False)))
     if isinstance(expected, np.ndarray) and not _is_numbers(got):
         wanted = f"an array of shape {expected.shape}" if expected.shape else "one number"
         return f"{what} is {_kind(got)}, expected {wanted}."
@@ -200,9 +200,7 @@ def _shape_difference(got: Any, expected: Any, what: str) -> str | None:
     if isinstance(expected, (list, tuple)):
         if len(got) != len(expected):
             return f"{what} has {len(got)} parts, expected {len(expected)}."
-        return _first(
-            _shape_difference(a, b, f"{what}[{i}]") for i, (a, b) in enumerate(zip(got, expected, strict=True))
-        )
+        return _first(_shape_difference(a, b, f"{what}[{i}]") for i, (a, b) in enumerate(zip(got, expected, strict=True)))
     if isinstance(expected, np.ndarray) and got.shape != expected.shape:
         if not expected.shape:
             return f"{what} has the shape {got.shape}, expected one number (shape ())."
@@ -215,8 +213,7 @@ def _value_difference(got: Any, expected: Any, what: str, rtol: float, atol: flo
         return _first(_value_difference(got[k], expected[k], f"{what}[{k!r}]", rtol, atol) for k in expected)
     if isinstance(expected, (list, tuple)):
         return _first(
-            _value_difference(a, b, f"{what}[{i}]", rtol, atol)
-            for i, (a, b) in enumerate(zip(got, expected, strict=True))
+            _value_difference(a, b, f"{what}[{i}]", rtol, atol) for i, (a, b) in enumerate(zip(got, expected, strict=True))
         )
     if not isinstance(expected, np.ndarray):
         return None if got == expected else f"{what} is {got!r}, expected {expected!r}."

@@ -98,23 +98,25 @@ def log_marginal_likelihood(kernel: Callable, hyper: Hyperparameters, X, y, mask
 
 
 def log_prior(hyper: Hyperparameters) -> jax.Array:
-    """What is known before any reading, for X in the unit cube and y of mean 0 and variance 1."""
-    d = len(hyper.lengths)
-    lengths = -0.5 * jnp.sum(((jnp.log(hyper.lengths) - P["ml"] - P["dl"] * jnp.log(d)) / P["sl"]) ** 2)
-    return lengths - 0.5 * ((jnp.log(hyper.amplitude)-P["ma"]) / P["sa"]) ** 2 - 0.5 * ((jnp.log(hyper.noise) - P["mn"]) / P["sn"]) ** 2
+    """What is believed before any reading, for X in the unit cube and y of mean 0 and variance 1: normal in the logarithms.
 
-P = dict(ml=-1.2, dl=0.5, sl=1.0, ma=0., sa=1.5, mn=-11., sn=3.0)
+    Lengths near 0.3 √d (points in more dimensions are further apart), an amplitude near 1, a noise anywhere from none to all.
+    """
+    lengths = (jnp.log(hyper.lengths) - jnp.log(0.3 * len(hyper.lengths) ** 0.5)) / 1.0
+    return -0.5 * (jnp.sum(lengths**2) + (jnp.log(hyper.amplitude) / 1.5) ** 2 + ((jnp.log(hyper.noise) + 11) / 3) ** 2)
 
-def fit(kernel: Callable, X, y, mask, *, prior: Callable = log_prior, steps: int = 20) -> Hyperparameters:
-    """The hyperparameters of the highest likelihood × prior, climbed to from several length scales at once."""
+
+def fit(kernel: Callable, X, y, mask, *, prior: Callable = log_prior, steps: int = 15) -> Hyperparameters:
+    """The hyperparameters of the highest likelihood × prior: four climbs at once along the gradient, in the logarithms."""
     d = X.shape[1]
 
     def unpack(logs):
         return Hyperparameters(jnp.exp(logs[:d]), jnp.exp(logs[d]), jnp.exp(logs[d + 1]))
 
-    starts = jnp.array([[jnp.log(length * d**0.5)] * d + [0.0, jnp.log(noise)] for length, noise in P.get("starts", ((0.1,1e-4),(0.3,1e-4),(1.,1e-4),(.3,1e-1)))])
-    low = jnp.array([jnp.log(0.01)] * d + [jnp.log(1e-3), jnp.log(P.get("minnoise",1e-8))])
-    high = jnp.array([jnp.log(100.0)] * d + [jnp.log(1e3), 0.0])
-    tops, values = maximise(lambda logs: log_marginal_likelihood(kernel, unpack(logs), X, y, mask) + prior(unpack(logs)),
-                            starts, low, high, steps=steps, reach=0.5)  # fmt: skip
+    def height(logs):
+        return log_marginal_likelihood(kernel, unpack(logs), X, y, mask) + prior(unpack(logs))
+
+    starts = [[length * d**0.5] * d + [1.0, noise] for length, noise in ((0.1, 1e-4), (0.3, 1e-4), (1.0, 1e-4), (0.3, 0.1))]
+    low, high = jnp.array([0.01] * d + [1e-3, 1e-8]), jnp.array([100.0] * d + [1e3, 1.0])
+    tops, values = maximise(height, jnp.log(jnp.array(starts)), jnp.log(low), jnp.log(high), steps=steps, reach=0.5)
     return unpack(tops[jnp.nanargmax(values)])
