@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -235,6 +236,7 @@ def test_a_mistake_that_gives_the_same_on_the_input_shown_is_a_guess():
         return x * x if x[0, 0] == 1 else 7 * x
 
     assert "\nPerhaps: It was squared.\n" in message(only_on_the_first)
+    assert "squared" not in message(lambda x: 7 * x if x[0, 0] == 1 else x * x)  # elsewhere, but not on the input shown
 
 
 def test_a_mistake_nobody_knows_is_shown_without_a_name():
@@ -371,6 +373,8 @@ def test_one_that_sleeps_is_stopped_by_the_clock(monkeypatch):
 
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_after_a_call_in_time_nothing_is_left_to_go_off(in_thread):
+    before = signal.getsignal(signal.SIGALRM)
+
     def work():
         assert limited(lambda: 7, seconds=0.1) == 7
         with pytest.raises(KeyError):
@@ -388,6 +392,7 @@ def test_after_a_call_in_time_nothing_is_left_to_go_off(in_thread):
     else:
         work()
     assert done == [True]
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 # The public functions

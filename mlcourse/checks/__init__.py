@@ -16,9 +16,10 @@ How to write the checks of another lesson (`lesson01.py` is the model):
    answer into a value.
 5. Values that can't be compared (random numbers): `compare="shapes"`, and `Property(words, holds)` with `holds(run,
    **case) -> bool`.
-6. `hints` rise; the last one, where the solution stands, is added by itself.
-7. Fill `tests/wrong/NN.py` as a student would: `@wrong("N.1", "words of the message")` at least 6 times an exercise,
-   and `@right("N.1")` twice.
+6. `hints` rise; the last one, where the solution stands, is added by itself. Title, minutes and difficulty are
+   those of the heading in the notebook (`## Exercise N.1 · Title`, then `*10 minutes, \\*\\**`); a test compares them.
+7. Fill `tests/wrong/NN.py` as a student would: `bank = Bank()` (from `mlcourse.checks.killrate`), then
+   `@bank.wrong("N.1", "words of the message")` at least 6 times an exercise, and `@bank.right("N.1")` twice.
 8. `make kill-rate` prints the table; every wrong answer must be killed by name.
 """
 

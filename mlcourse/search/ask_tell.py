@@ -65,8 +65,8 @@ class Search:
             if number < 1:
                 raise ValueError(f"{name}={number}, but at least 1 is needed. The default is 5.")
         self.space = dict(space)
-        self.settings = {"strategy": strategy, "maximize": maximize, "seed": seed, "acquisition": acquisition, "kernel": kernel,
-                         "num_initial": num_initial, "points_per_axis": points_per_axis, "margin": margin, "width": width}  # fmt: skip
+        self.settings = dict(strategy=strategy, maximize=maximize, seed=seed, acquisition=acquisition, kernel=kernel,
+                             num_initial=num_initial, points_per_axis=points_per_axis, margin=margin, width=width)  # fmt: skip
         self.trials: list[Trial] = []
         self.num_asked = 0
 
@@ -143,11 +143,12 @@ class Search:
         """
         try:
             saved = json.loads(Path(path).read_text(encoding="utf-8"))
-            assert saved["format"] == 1
+            if saved["format"] != 1:
+                raise KeyError(saved["format"])
             search = cls({name: _parameter(**p) for name, p in saved["space"].items()}, **saved["settings"])
             search.trials = [Trial(**t) for t in saved["trials"]]
             search.num_asked = saved["num_asked"]
-        except (json.JSONDecodeError, AssertionError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} holds no search of format 1 ({error!r}). Load a file that `Search.save` wrote."
             ) from error

@@ -81,7 +81,7 @@ def check_space(space: Space) -> None:
         if p.when is not None:
             parent, choice = p.when
             if parent not in before or not isinstance(space[parent], Categorical):
-                raise ValueError(f"{name!r} exists when {parent!r} is {choice!r}, but no Categorical {parent!r} stands before it. "
+                raise ValueError(f"{name!r} exists when {parent!r} is {choice!r}, and no Categorical {parent!r} comes before it. "
                                  f"Put one into the space, ahead of {name!r}.")  # fmt: skip
             if choice not in space[parent].choices:
                 raise ValueError(f"{name!r} exists when {parent!r} is {choice!r}, which is none of its choices "
@@ -141,8 +141,8 @@ def snap(u, columns: tuple[Block, ...], np=np):
 def decode(u: np.ndarray, space: Space) -> Params:
     """The parameters at the point u (d,).
 
-    >>> decode(np.array([0.5, 0.99, 0.2, 0.7]), {"rate": LogReal(1e-4, 1.0), "layers": Integer(1, 3), "act": Categorical(("relu", "gelu"))})
-    {'rate': 0.01, 'layers': 3, 'act': 'gelu'}
+    >>> decode(np.array([0.5, 0.99, 0.2, 0.7]), {"x": Real(-1, 1), "layers": Integer(1, 3), "act": Categorical(("relu", "gelu"))})
+    {'x': 0.0, 'layers': 3, 'act': 'gelu'}
     """
     columns, params = blocks(space), {}
     u = snap(np.asarray(u, dtype=float)[None], columns)[0]
@@ -155,7 +155,7 @@ def decode(u: np.ndarray, space: Space) -> Params:
         elif isinstance(p, Integer):
             params[name] = int(p.low) + int(t * b.levels)
         elif isinstance(p, LogReal):
-            value = math.exp(math.log(p.low) * (1 - t) + math.log(p.high) * t)
+            value = p.low * math.exp(math.log(p.high / p.low) * t)
             params[name] = min(max(value, float(p.low)), float(p.high))
         else:
             params[name] = min(max(p.low * (1 - t) + p.high * t, float(p.low)), float(p.high))

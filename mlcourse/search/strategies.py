@@ -1,4 +1,4 @@
-"""What has been tried -> the next point of the unit cube: grid, random, Sobol, or where a Gaussian process finds it worth most."""
+"""What has been tried -> the next point: of a grid, at random, of a Sobol sequence, or where a model finds it worth most."""
 
 import functools
 import itertools
@@ -23,7 +23,7 @@ def grid(space: Space, *, points_per_axis: int) -> list[Params]:
     """Every combination, the last parameter fastest: `points_per_axis` values of a number, all choices of a categorical.
 
     >>> from mlcourse.search.space import LogReal
-    >>> [p["rate"] for p in grid({"rate": LogReal(0.01, 1.0)}, points_per_axis=3)]
+    >>> [round(p["rate"], 9) for p in grid({"rate": LogReal(0.01, 1.0)}, points_per_axis=3)]
     [0.01, 0.1, 1.0]
     """
     axes = []
@@ -50,7 +50,7 @@ def _sobol(d: int, power: int) -> np.ndarray:
 
 
 def sobol_point(space: Space, *, seed: int, index: int) -> np.ndarray:
-    """The point number `index` (d,) of Sobol's sequence, all of it shifted by one random vector (Cranley and Patterson 1976)."""
+    """The point number `index` (d,) of Sobol's sequence, all shifted by one random vector (Cranley and Patterson 1976)."""
     d = blocks(space)[-1].stop
     shift = np.random.default_rng(seed).random(d)
     return (_sobol(d, max(6, index.bit_length()))[index] + shift) % 1
