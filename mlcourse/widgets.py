@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlcourse.plots import describe
+from mlcourse.plots import BLUE, GREY, ORANGE, describe, finish
 
 Draw = Callable[..., Axes]
 
@@ -74,27 +74,125 @@ def explore(draw: Draw, *, figsize: tuple[float, float] = (6.4, 3.6), **choices:
     return Explorer(draw, {name: list(values) for name, values in choices.items()}, figsize=figsize)
 
 
-def static_view(draw: Draw, *, size: tuple[float, float] = (2.6, 2.1), **choices: Iterable) -> Figure:
+def static_view(draw: Draw, *, size: tuple[float, float] = (2.6, 2.1), wrap: int | None = None, **choices: Iterable) -> Figure:
     """The whole grid of the widget as small multiples: the last choice runs along the rows, one panel a combination.
 
+    With `wrap`, at most so many panels stand in a row: the first `wrap` values of the last choice for every combination
+    of the others, one row below the other, then the next values.
     The figure belongs to the caller: `display(static_view(...))`, then `print(describe(figure))`.
     """
     choices = {name: list(values) for name, values in choices.items()}
     check_choices(choices)
-    columns = len(list(choices.values())[-1])
+    across = len(list(choices.values())[-1])
     combinations = list(itertools.product(*choices.values()))
-    rows = len(combinations) // columns
+    groups = len(combinations) // across
+    columns = min(wrap or across, across)
+    rows = groups * -(-across // columns)
     figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, values in zip(np.ravel(axes), combinations, strict=True):
+    cells = figure.add_gridspec(rows, columns)
+    first = None
+    for i, values in enumerate(combinations):
+        group, place = divmod(i, across)
+        row, column = groups * (place // columns) + group, place % columns
+        ax = figure.add_subplot(cells[row, column], sharex=first, sharey=first)
         chosen = dict(zip(choices, values, strict=True))
         draw(ax, **chosen)
         ax.set_title(", ".join(f"{name.replace('_', ' ')} {show(value)}" for name, value in chosen.items()), fontsize=8)
-        if ax is not axes[0, 0] and ax.get_legend():
+        if first is not None and ax.get_legend():
             ax.get_legend().remove()
-    for ax in np.ravel(axes):
+        first = first or ax
+    for ax in figure.axes:
         ax.label_outer()
     return figure
+
+
+class DrillByHand(ipywidgets.VBox):
+    """A strip to be drilled by hand: a slider says where, a button drills, and the map of the readings appears.
+
+    Below it stands what the machine had found with as many holes. After the last hole the ground is laid open.
+
+    Args:
+        positions: (m,) the places that can be drilled.
+        gold: (m,) what a hole finds at each of them.
+        survey: `survey(holes, readings) -> (mean, std)`, the map (m,) of readings (n,) at positions (n,).
+        machine: (k,) the best reading of the machine after 1, 2, ... k holes; k holes end the game.
+        unit: of the gold.
+
+    >>> game = DrillByHand([0.0, 0.5, 1.0], [1.0, 3.0, 2.0], lambda holes, readings: ([2.0] * 3, [1.0] * 3), [1.0, 3.0])
+    >>> game.place.value = 1.0
+    >>> game.button.click()
+    >>> game.message.value
+    'Holes: 1 of 2. Your best is 2.00 g/t; with as many holes the machine had 1.00 g/t.'
+
+    Built in lesson 05.
+    """
+
+    def __init__(
+        self, positions, gold, survey: Callable, machine, *, unit: str = "g/t", figsize: tuple[float, float] = (7, 3.2)
+    ):
+        self.positions, self.gold = np.asarray(positions, dtype=float), np.asarray(gold, dtype=float)
+        self.survey, self.machine, self.unit, self.figsize = survey, np.asarray(machine, dtype=float), unit, figsize
+        self.place = ipywidgets.SelectionSlider(
+            options=[(f"{x:.3g}", float(x)) for x in self.positions],
+            value=float(self.positions[len(self.positions) // 2]),
+            description="position",
+            layout={"width": "90%"},
+        )
+        self.button = ipywidgets.Button(description="Drill here", button_style="primary")
+        self.again = ipywidgets.Button(description="Start again")
+        self.image, self.message, self.text = ipywidgets.Image(format="png"), ipywidgets.HTML(), ipywidgets.HTML()
+        super().__init__([self.place, ipywidgets.HBox([self.button, self.again]), self.message, self.image, self.text])
+        self.place.observe(self.refresh, names="value")
+        self.button.on_click(lambda _: self.drill())
+        self.again.on_click(lambda _: self.start())
+        self.start()
+
+    def start(self) -> None:
+        """Begins again, with no hole."""
+        self.drilled: list[int] = []  # indices of positions
+        self.refresh()
+
+    def drill(self) -> None:
+        """One hole at the slider; nothing once the holes are used up."""
+        if len(self.drilled) < len(self.machine):
+            self.drilled.append(int(np.argmin(np.abs(self.positions - self.place.value))))
+            self.refresh()
+
+    def refresh(self, _change=None) -> None:
+        """Draws the holes, their map and the slider's place, and says who is ahead."""
+        n, total = len(self.drilled), len(self.machine)
+        self.button.disabled = n == total
+        figure = Figure(figsize=self.figsize, layout="constrained")
+        ax = self.draw(figure.add_subplot())
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=100)
+        self.image.value = png.getvalue()
+        self.alternative = self.text.value = describe(ax)
+        if n == 0:
+            self.message.value = f"You have {total} holes. Choose a position and drill."
+            return
+        best, rival = (f"{value:.2f} {self.unit}" for value in (self.gold[self.drilled].max(), self.machine[n - 1]))
+        self.message.value = f"Holes: {n} of {total}. Your best is {best}; with as many holes the machine had {rival}."
+        if n == total:
+            self.message.value += f" The richest place has {self.gold.max():.2f} {self.unit}."
+
+    def draw(self, ax: Axes) -> Axes:
+        """What the widget shows now, on a given `ax`."""
+        holes, readings = self.positions[self.drilled], self.gold[self.drilled]
+        if self.drilled:
+            mean, std = map(np.asarray, self.survey(holes, readings))
+            ax.plot(self.positions, mean, color=BLUE, label="map")
+            ax.fill_between(self.positions, mean - 2 * std, mean + 2 * std, color=BLUE, alpha=0.2, linewidth=0)
+            ax.scatter(holes, readings, color="black", s=24, zorder=3, label="your holes")
+        if len(self.drilled) == len(self.machine):
+            ax.plot(self.positions, self.gold, color=GREY, linestyle="--", linewidth=1, label="gold")
+        else:
+            ax.vlines(self.place.value, 0, 1, transform=ax.get_xaxis_transform(), color=ORANGE, linewidth=1)
+        ax.set(xlabel="position (km)", ylabel=f"gold ({self.unit})", xlim=(self.positions.min(), self.positions.max()))
+        return finish(ax)
+
+    def __repr__(self) -> str:
+        return f"DrillByHand with {len(self.positions)} positions and {len(self.machine)} holes"
 
 
 def show(value: object) -> str:
