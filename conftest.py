@@ -1,6 +1,6 @@
 """Settings for pytest in the whole repository: strict nbval made to run cells as Jupyter does, with a numeric tolerance.
 
-nbval is pinned to 0.11.0 because three of its internals are replaced here; everything else is as it ships:
+nbval is pinned to 0.11.0 because some of its internals are replaced here; everything else is as it ships:
 
 1. Cells run with `store_history=True`, as in Jupyter. Without it IPython ignores a trailing `;` and has no `Out[n]`, so
    a notebook that is right in JupyterLab would fail.
@@ -9,6 +9,8 @@ nbval is pinned to 0.11.0 because three of its internals are replaced here; ever
    the last printed digit: 0.1595 becomes 0.159 here and 0.160 there. Integers must be the same.
 3. Kernels talk through Unix sockets, and a kernel that dies at its start gets a second chance: over TCP about 1 in 300
    concurrent starts lost a race for its port. This also spares ipykernel's warning about unencrypted TCP.
+4. A notebook that computes longer than its budget fails. The budget is seconds on two cores; what is held against it is
+   twice as many seconds of processor time, which a busy machine hardly stretches.
 """
 
 import functools
@@ -17,6 +19,7 @@ import os
 import re
 import tempfile
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,8 @@ except ModuleNotFoundError:  # an environment that only runs the package's own t
     nbval = None
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-6  # the absolute one is for differences that are zero up to rounding
+BUDGETS = {"notebooks/05_bayesian_optimisation.ipynb": 90}  # seconds on two cores; for all others:
+BUDGET = 60
 DECIMAL = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE][-+]?\d))(?:[eE][-+]?\d+)?")
 
 
@@ -111,6 +116,37 @@ def over_sockets(manager, folder):
     return start
 
 
+def over_budget(path: Path, cpu_seconds: float) -> str | None:
+    """The sentence for a notebook that computed too long, or None."""
+    budget = BUDGETS.get("/".join(path.parts[-2:]), BUDGET)
+    if cpu_seconds <= 2 * budget:
+        return None
+    return (
+        f"{path.name} took {cpu_seconds:.0f} s of processor time; its budget of {budget} s on two cores is {2 * budget}. "
+        "Make its laptop profile smaller (fewer steps, fewer programs to compile)."
+    )
+
+
+def with_budget(teardown):
+    """nbval's `IPyNbFile.teardown`, which ends the kernel: only then does the system tell what the kernel used."""
+
+    @functools.wraps(teardown)
+    def measured(file):
+        before = children_seconds()
+        teardown(file)
+        complaint = over_budget(Path(file.path), children_seconds() - before)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
+
+    return measured
+
+
+def children_seconds() -> float:
+    """Processor time of all child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="mlcourse-")
@@ -122,5 +158,6 @@ def pytest_configure(config):
     nbval.kernel.RunningKernel.execute_cell_input = as_jupyter
     nbval.plugin.IPyNbCell.sanitize = with_tolerance(nbval.plugin.IPyNbCell.sanitize)
     nbval.kernel.start_new_kernel = with_second_chance(nbval.kernel.start_new_kernel, folder.name)
+    nbval.plugin.IPyNbFile.teardown = with_budget(nbval.plugin.IPyNbFile.teardown)
     if os.name != "nt":
         nbval.kernel.KernelManager = over_sockets(nbval.kernel.KernelManager, folder.name)

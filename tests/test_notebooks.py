@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -375,8 +376,7 @@ def test_nbval_prints_no_warning_about_its_kernels(nbval_says):
 
 
 def test_a_kernel_that_dies_at_its_start_gets_a_second_chance(pytestconfig, tmp_path):
-    conftest = next(plugin for plugin in pytestconfig.pluginmanager.get_plugins()
-                    if getattr(plugin, "__file__", None) == str(PROJECT / "conftest.py"))  # fmt: skip
+    conftest = the_conftest(pytestconfig)
     calls = []
 
     def start(*args, **kwargs):
@@ -392,3 +392,26 @@ def test_a_kernel_that_dies_at_its_start_gets_a_second_chance(pytestconfig, tmp_
     with pytest.raises(RuntimeError, match="died"):
         conftest.with_second_chance(start, str(tmp_path))()
     assert len(calls) == 3
+
+
+def the_conftest(pytestconfig):
+    plugins = pytestconfig.pluginmanager.get_plugins()
+    return next(plugin for plugin in plugins if getattr(plugin, "__file__", None) == str(PROJECT / "conftest.py"))
+
+
+def test_a_notebook_over_its_budget_of_processor_time_fails(pytestconfig):
+    over_budget = the_conftest(pytestconfig).over_budget
+    assert over_budget(Path("x/notebooks/01_training_loop.ipynb"), 119) is None
+    assert "01_training_loop.ipynb took 121 s of processor time; its budget of 60 s on two cores is 120" in over_budget(
+        Path("x/notebooks/01_training_loop.ipynb"), 121
+    )
+
+
+def test_what_a_kernel_computed_is_counted_when_it_has_ended(pytestconfig, monkeypatch):
+    conftest = the_conftest(pytestconfig)
+    seen = []
+    monkeypatch.setattr(conftest, "over_budget", lambda path, seconds: seen.append(seconds) or "too long")
+    burn = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass"]
+    with pytest.raises(pytest.fail.Exception, match="too long"):
+        conftest.with_budget(lambda file: subprocess.run(burn, check=True))(SimpleNamespace(path="a.ipynb"))
+    assert 0.5 <= seen[0] < 5
