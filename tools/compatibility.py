@@ -46,7 +46,9 @@ def new_environment(name: str) -> Path:
     print(f"{name}: a new environment", flush=True)
     command = ["uv", "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, folder]
     call(sys.executable, "-m", *command, folder=folder)
-    environment.install_torch(folder, importlib.metadata.version("torch").partition("+")[0], by=sys.executable)
+    torch = importlib.metadata.version("torch").partition("+")[0]
+    environment.install_torch(folder, torch, by=sys.executable)
+    install(folder, f"torch=={torch}")  # it is there already: this adds what it needs
     return folder
 
 
