@@ -3,7 +3,7 @@
 The peers are no dependencies of the course. They live in an environment of their own, once:
 
     uv venv runs/search-env
-    uv pip install --python runs/search-env torch --index-url https://download.pytorch.org/whl/cpu
+    uv pip install --python runs/search-env --torch-backend=cpu torch
     uv pip install --python runs/search-env -e . optuna botorch bayex scikit-optimize bayesian-optimization
 
 Then `make bench-search`, which is
@@ -23,32 +23,37 @@ Rules of the comparison
 - bayex scores 2 000 candidates a suggestion, not its 10 000: it builds their whole covariance, and 10 000 took
   16 times the CPU (0.9 s a suggestion).
 - The noise of the gold field is the same for every method: it depends on the seed and the evaluation only.
+- A run that is silent for 90 seconds is given up and keeps the regret it had (bayex hangs in its line search now and
+  then). The table says how many.
 - CPU a suggestion is `time.process_time` of everything a method does between two evaluations (its ask and its
   tell), the median over evaluations 11 to 50, which leaves compilation and random starts out.
 - The settings of mlcourse.search were chosen on seeds 1000 and above; seeds 0 to 19 are reported.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
 import platform
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false " + os.environ.get("XLA_FLAGS", "")
+if __name__ == "__main__":  # before NumPy is imported: it reads them then
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false " + os.environ.get("XLA_FLAGS", "")
 
-import numpy as np  # noqa: E402  (the number of threads is read at import)
+import numpy as np
 
 ROWS = Path("runs/search/rows.jsonl")
 RESULTS = Path("benchmarks/search_results.md")
 NUM_EVALUATIONS, REPORTED, SEEDS = 50, (20, 50), 20
+SECONDS_OF_PATIENCE = 90
 
 
 # ---------------------------------------------------------------- the functions, all maximised
@@ -65,7 +70,7 @@ class Problem(NamedTuple):
 
 
 def wave(x: np.ndarray) -> float:
-    """-(1.4 - 3x) sin(18x) on [0, 2]: eleven bumps, each higher than the last but one."""
+    """-(1.4 - 3x) sin(18x) on [0, 2]: eleven bumps, the higher the nearer to 2."""
     return -(1.4 - 3 * x[0]) * np.sin(18 * x[0])
 
 
@@ -273,12 +278,21 @@ METHODS = {  # name: how to start it, the distribution whose version is reported
 # ---------------------------------------------------------------- run
 
 
-def run_one(start: Callable, problem: Problem, *, seed: int) -> tuple[list[float], list[float]]:
-    """Regret after every evaluation (50,) and CPU milliseconds of every suggestion (50,)."""
+class Watch(NamedTuple):
+    """What a run has reached: the noise-free values and the CPU milliseconds so far, and when it last got an answer."""
+
+    values: list[float]
+    milliseconds: list[float]
+    heard: list[float]
+
+
+def run_one(start: Callable, problem: Problem, *, seed: int, watch: Watch) -> None:
+    """One search of 50 evaluations, noted in `watch` as it goes."""
     noise = problem.noise * np.random.default_rng([seed, 7]).standard_normal(NUM_EVALUATIONS)
     ask, tell = start(problem, seed)
-    values, milliseconds = [], []
+    values, milliseconds = watch.values, watch.milliseconds
     for i in range(NUM_EVALUATIONS):
+        watch.heard.append(time.monotonic())
         began = time.process_time()
         x = np.clip(ask(), problem.low, problem.high)
         spent = time.process_time() - began
@@ -286,8 +300,31 @@ def run_one(start: Callable, problem: Problem, *, seed: int) -> tuple[list[float
         began = time.process_time()
         tell(x, values[-1] + float(noise[i]))
         milliseconds.append(1e3 * (spent + time.process_time() - began))
-    regret = problem.maximum - np.maximum.accumulate(values)
-    return np.maximum(regret, 0.0).tolist(), milliseconds
+
+
+def row(method: str, function: str, seed: int, watch: Watch) -> dict:
+    """What is kept of a run. One that stopped early keeps the regret it had."""
+    values = watch.values + [-np.inf] * (NUM_EVALUATIONS - len(watch.values))
+    regret = np.maximum(PROBLEMS[function].maximum - np.maximum.accumulate(values), 0.0)
+    return {"method": method, "version": importlib.metadata.version(METHODS[method][1]), "function": function, "seed": seed,
+            "evaluations": len(watch.values), "regret": regret.tolist(),
+            "cpu_ms": float(np.median(watch.milliseconds[10:] or [np.nan]))}  # fmt: skip
+
+
+def keep(row: dict) -> None:
+    """One line more in the file of rows, on a line of its own even where the last one was cut short."""
+    with ROWS.open("a") as file:
+        file.write("\n" * (ROWS.stat().st_size > 0) + json.dumps(row))
+    print(f"{row['method']} {row['function']} seed {row['seed']}: regret {row['regret'][19]:.2g} after 20, "
+          f"{row['regret'][-1]:.2g} after {row['evaluations']}, {row['cpu_ms']:.1f} ms a suggestion", flush=True)  # fmt: skip
+
+
+def give_up_when_silent(make_row: Callable[[], dict], heard: list[float], done: threading.Event) -> None:
+    """Keeps the row of a run that hangs in compiled code, where nothing can stop it, and starts this program again."""
+    while not done.wait(1.0):
+        if heard and time.monotonic() - heard[-1] > SECONDS_OF_PATIENCE:
+            keep(make_row())
+            os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def read_rows() -> list[dict]:
@@ -306,57 +343,61 @@ def run(methods: list[str], functions: list[str], seeds: range) -> None:
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     done = {(r["method"], r["function"], r["seed"]) for r in read_rows()}
     for method in methods:
-        start, distribution = METHODS[method]
         for function in functions:
             for seed in seeds:
                 if (method, function, seed) in done:
                     continue
+                watch, finished = Watch([], [], []), threading.Event()
+                make_row = functools.partial(row, method, function, seed, watch)
+                threading.Thread(target=give_up_when_silent, args=(make_row, watch.heard, finished), daemon=True).start()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # convergence chatter of the peers
-                    regret, milliseconds = run_one(start, PROBLEMS[function], seed=seed)
-                row = {"method": method, "version": importlib.metadata.version(distribution), "function": function,
-                       "seed": seed, "regret": regret, "cpu_ms": float(np.median(milliseconds[10:]))}  # fmt: skip
-                with ROWS.open("a") as file:
-                    file.write("\n" * (ROWS.stat().st_size > 0) + json.dumps(row))
-                print(f"{method} {function} seed {seed}: regret {regret[19]:.2g} after 20, {regret[-1]:.2g} after 50, "
-                      f"{row['cpu_ms']:.1f} ms a suggestion", flush=True)  # fmt: skip
+                    run_one(METHODS[method][0], PROBLEMS[function], seed=seed, watch=watch)
+                finished.set()
+                keep(make_row())
 
 
 # ---------------------------------------------------------------- table
 
 
-def quartiles(rows: list[dict], method: str, function: str, n: int) -> np.ndarray:
-    """(3,) lower quartile, median, upper quartile of the regret after n evaluations."""
-    return np.quantile([r["regret"][n - 1] for r in rows if (r["method"], r["function"]) == (method, function)],
-                       [0.25, 0.5, 0.75])  # fmt: skip
+def quartiles(rows: list[dict], method: str, function: str, n: int) -> np.ndarray | None:
+    """(3,) lower quartile, median, upper quartile of the regret after n evaluations; None until all seeds are done."""
+    regrets = [r["regret"][n - 1] for r in rows if (r["method"], r["function"]) == (method, function)]
+    return np.quantile(regrets, [0.25, 0.5, 0.75]) if len(regrets) >= SEEDS else None
 
 
 def table(rows: list[dict]) -> str:
     """The results as Markdown: a regret table for each number of evaluations, then the CPU time."""
-    methods = [m for m in METHODS if all(any((r["method"], r["function"]) == (m, f) for r in rows) for f in PROBLEMS)]
+    methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
+    count = {(m, f): sum((r["method"], r["function"]) == (m, f) for r in rows) for m in methods for f in PROBLEMS}
     lines = ["# Search: regret and CPU time", "", "Made by `make bench-search` (`benchmarks/search.py`, which has the rules and"
-             " how to install the peers). Median over seeds (quartiles)."
-             " **Bold**: the best median, or a median within the best's quartiles.", ""]  # fmt: skip
+             f" how to install the peers). Median over {SEEDS} seeds (quartiles)."
+             " **Bold**: the best median, or a median not above the best's upper quartile.", ""]  # fmt: skip
     for n in REPORTED:
         cells = {(m, f): quartiles(rows, m, f, n) for m in methods for f in PROBLEMS}
         lines += [f"## Regret after {n} evaluations", "", "| method | " + " | ".join(PROBLEMS) + " |",
                   "|---" * (1 + len(PROBLEMS)) + "|"]  # fmt: skip
-        best = {f: min((cells[m, f] for m in methods), key=lambda q: q[1]) for f in PROBLEMS}
+        finished = {f: [cells[m, f] for m in methods if cells[m, f] is not None] for f in PROBLEMS}
+        limit = {f: min(finished[f], key=lambda q: q[1])[2] if finished[f] else np.inf for f in PROBLEMS}
         for m in methods:
             texts = []
             for f in PROBLEMS:
+                if cells[m, f] is None:
+                    texts.append(f"{count[m, f]} seeds done")
+                    continue
                 low, median, high = cells[m, f]
-                mark = "**" if median <= best[f][2] else ""
+                mark = "**" if median <= limit[f] else ""
                 texts.append(f"{mark}{median:.2g}{mark} ({low:.2g} to {high:.2g})")
             lines.append(f"| {m} | " + " | ".join(texts) + " |")
         lines.append("")
-    lines += ["## CPU milliseconds a suggestion, after compilation", "", "| method | version | seeds | "
+    lines += ["## CPU milliseconds a suggestion, after compilation", "", "| method | version | given up | "
               + " | ".join(PROBLEMS) + " |", "|---" * (3 + len(PROBLEMS)) + "|"]  # fmt: skip
     for m in methods:
         own = [r for r in rows if r["method"] == m]
-        times = [np.median([r["cpu_ms"] for r in own if r["function"] == f]) for f in PROBLEMS]
-        lines.append(f"| {m} | {own[-1]['version']} | {len({r['seed'] for r in own})} | "
-                     + " | ".join(f"{t:.2g}" for t in times) + " |")  # fmt: skip
+        times = [[r["cpu_ms"] for r in own if r["function"] == f and np.isfinite(r["cpu_ms"])] for f in PROBLEMS]
+        given_up = sum(r.get("evaluations", NUM_EVALUATIONS) < NUM_EVALUATIONS for r in own)
+        lines.append(f"| {m} | {own[-1]['version']} | {given_up} of {len(own)} | "
+                     + " | ".join(f"{np.median(t):.2g}" if t else "" for t in times) + " |")  # fmt: skip
     lines += ["", f"Python {platform.python_version()}, NumPy {np.__version__}, one thread."]
     return "\n".join(lines) + "\n"
 

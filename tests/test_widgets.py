@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlcourse.plots import describe
-from mlcourse.widgets import explore, static_view
+from mlcourse.widgets import DrillByHand, explore, static_view
 
 CHOICES = {"slope": [1, 2, 3], "start": [0.0, 10.0]}
 
@@ -49,3 +49,58 @@ def test_nothing_to_choose_is_refused():
         explore(draw)
     with pytest.raises(ValueError, match=r"slope=\[\] has no value to slide to"):
         static_view(draw, slope=[])
+
+
+def test_a_wrapped_static_view_keeps_the_order_of_the_choices_and_puts_groups_one_below_the_other():
+    figure = static_view(draw, wrap=2, start=[0.0, 10.0], slope=[1, 2, 3])
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == [f"start {start}, slope {slope}" for start in (0, 10) for slope in (1, 2, 3)]
+    cells = [ax.get_subplotspec() for ax in figure.axes]
+    places = [(cell.rowspan.start, cell.colspan.start) for cell in cells]
+    assert places == [(0, 0), (0, 1), (2, 0), (1, 0), (1, 1), (3, 0)]
+
+
+@pytest.fixture
+def game():
+    positions = np.linspace(0, 1, 11)
+    return DrillByHand(positions, 10 * positions, lambda holes, readings: (0 * positions, 1 + 0 * positions), [2.0, 7.0])
+
+
+def test_the_button_drills_where_the_slider_is_and_the_message_says_who_is_ahead(game):
+    assert game.message.value == "You have 2 holes. Choose a position and drill."
+    game.place.value = game.positions[3]
+    game.button.click()
+    assert game.drilled == [3]
+    assert game.message.value == "Holes: 1 of 2. Your best is 3.00 g/t; with as many holes the machine had 2.00 g/t."
+    assert "your holes: 1 points, x from 0.3 to 0.3, y from 3 to 3" in game.alternative
+
+
+def test_the_ground_is_laid_open_after_the_last_hole_only_and_no_hole_follows(game):
+    game.button.click()
+    assert "gold rises" not in game.alternative
+    game.button.click()
+    assert "gold rises from 0 at 0 to 10 at 1" in game.alternative and game.button.disabled
+    assert game.message.value.endswith("The richest place has 10.00 g/t.")
+    game.drill()
+    assert len(game.drilled) == 2
+
+
+def test_start_again_takes_all_holes_back(game):
+    game.button.click()
+    game.button.click()
+    game.again.click()
+    assert game.drilled == [] and not game.button.disabled
+    game.button.click()
+    assert len(game.drilled) == 1
+
+
+def test_every_place_of_the_slider_draws_its_own_figure(game):
+    seen = set()
+    for x in game.positions:
+        game.place.value = x
+        seen.add(bytes(game.image.value))
+    assert len(seen) == len(game.positions)
+
+
+def test_the_game_prints_without_addresses(game):
+    assert repr(game) == "DrillByHand with 11 positions and 2 holes"

@@ -48,14 +48,17 @@ def log_expected_improvement(mean, std, best, *, margin=0.0):
     True
     """
     z = (mean - best - margin) / std
-    near, middle, far = jnp.maximum(z, -1.0), jnp.clip(z, -15.0, -1.0), jnp.minimum(z, -15.0)  # no branch sees a bad z
+    is_near, is_far = z > -1, z < -15
+    near, middle, far = (  # no branch sees a z that is not its own: a NaN there would spoil the gradient here
+        jnp.where(mine, z, inside) for mine, inside in ((is_near, 0.0), (~is_near & ~is_far, -2.0), (is_far, -20.0))
+    )
     log_near = jnp.log(norm.pdf(near) + near * norm.cdf(near))
     ratio = jnp.exp(log_ndtr(middle) + middle**2 / 2 + HALF_LOG_2PI)  # Phi / phi
     log_middle = -(middle**2) / 2 - HALF_LOG_2PI + jnp.log1p(middle * ratio)
     v = 1 / far**2
     series = v * (-3 + v * (15 + v * (-105 + v * (945 - v * 10395))))
     log_far = -(far**2) / 2 - HALF_LOG_2PI + jnp.log(v) + jnp.log1p(series)
-    return jnp.log(std) + jnp.where(z > -1, log_near, jnp.where(z > -15, log_middle, log_far))
+    return jnp.log(std) + jnp.where(is_near, log_near, jnp.where(is_far, log_far, log_middle))
 
 
 def upper_confidence_bound(mean, std, *, width=2.0):

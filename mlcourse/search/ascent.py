@@ -21,7 +21,7 @@ def maximise(f: Callable, starts: jax.Array, low, high, *, steps: int, reach: fl
         f: (d,) -> scalar, differentiable. NaN counts as minus infinity.
         starts: (k, d), inside the box.
         low, high: the box, scalars or (d,).
-        steps: number of evaluations after the first.
+        steps: number of evaluations, the one of the start included.
         reach: longest first step, in the units of x; a later one may be 4 times as long.
 
     >>> tops, values = maximise(lambda x: -jnp.sum((x - 0.3) ** 2), jnp.ones((2, 3)), 0.0, 1.0, steps=10, reach=0.1)
@@ -30,24 +30,24 @@ def maximise(f: Callable, starts: jax.Array, low, high, *, steps: int, reach: fl
     """
     value_and_grad = jax.value_and_grad(f)
 
-    def step(_, state):
-        x, value, g, H = state
-        free = ~((x <= low) & (g < 0) | (x >= high) & (g > 0))  # a wall we are pushed against takes no part
-        p = free * (H @ (free * g))
-        p = p * jnp.minimum(1.0, 4 * reach / (jnp.linalg.norm(p) + 1e-300))
-        x_new = jnp.clip(x + p, low, high)
+    def step(i, state):
+        x, value, g, H, x_new = state
         value_new, g_new = value_and_grad(x_new)
         s, r = x_new - x, g - g_new
         sr = s @ r
         A = jnp.eye(len(x)) - jnp.outer(s, r) / sr
-        curved = jnp.isfinite(value_new) & (sr > 1e-10 * jnp.linalg.norm(s) * jnp.linalg.norm(r))
-        H = jnp.where(curved, A @ H @ A.T + jnp.outer(s, s) / sr, jnp.where(value_new > value, H, H / 4))
         climbs = value_new > value
-        return jnp.where(climbs, x_new, x), jnp.where(climbs, value_new, value), jnp.where(climbs, g_new, g), H
+        curved = jnp.isfinite(value_new) & (sr > 1e-10 * jnp.linalg.norm(s) * jnp.linalg.norm(r))
+        H = jnp.where(curved, A @ H @ A.T + jnp.outer(s, s) / sr, jnp.where(climbs, H, H / 4))
+        H = jnp.where(i == 0, jnp.eye(len(x)) * reach / (jnp.linalg.norm(g_new) + 1e-300), H)
+        x, value, g = jnp.where(climbs, x_new, x), jnp.where(climbs, value_new, value), jnp.where(climbs, g_new, g)
+        free = ~((x <= low) & (g < 0) | (x >= high) & (g > 0))  # a wall we are pushed against takes no part
+        p = free * (H @ (free * g))
+        p = p * jnp.minimum(1.0, 4 * reach / (jnp.linalg.norm(p) + 1e-300))
+        return x, value, g, H, jnp.clip(x + p, low, high)
 
     def climb(x):
-        value, g = value_and_grad(x)
-        H = jnp.eye(len(x)) * reach / (jnp.linalg.norm(g) + 1e-300)
-        return jax.lax.fori_loop(0, steps, step, (x, value, g, H))[:2]
+        state = x, jnp.array(-jnp.inf), jnp.zeros_like(x), jnp.zeros((len(x), len(x))), x
+        return jax.lax.fori_loop(0, steps, step, state)[:2]
 
     return jax.vmap(climb)(starts)

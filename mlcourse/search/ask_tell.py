@@ -11,7 +11,7 @@ import numpy as np
 from mlcourse.errors import unknown_name
 from mlcourse.search import space as spaces
 from mlcourse.search import strategies
-from mlcourse.search.gp import float64
+from mlcourse.search.precision import float64
 from mlcourse.search.space import Params, Space
 
 STRATEGIES = ("grid", "random", "sobol", "bayes", "active")
@@ -118,9 +118,9 @@ class Search:
             ValueError: fewer than 2 scores were told.
         """
         points = np.array([spaces.encode(p, self.space) for p in params])
+        if self._num_scores() < 2:
+            raise ValueError(f"{self._num_scores()} scores are too few for a map. Tell at least 2.")
         X, y, observed, pending, center, scale = self._data()
-        if observed.sum() < 2:
-            raise ValueError(f"{observed.sum()} scores are too few for a map. Tell at least 2.")
         with float64():
             mean, std = strategies.model_map(X, y, observed, pending, points, kernel=self.settings["kernel"])
         return (center + scale * mean) * (1 if self.settings["maximize"] else -1), scale * std
@@ -165,8 +165,7 @@ class Search:
         if s["strategy"] == "random":
             u = strategies.random_point(self.space, seed=s["seed"], index=self.num_asked)
             return spaces.decode(u, self.space)
-        scored = sum(t.status == "done" for t in self.trials)
-        if s["strategy"] == "sobol" or len(self.trials) < s["num_initial"] or scored < 2:
+        if s["strategy"] == "sobol" or len(self.trials) < s["num_initial"] or self._num_scores() < 2:
             u = strategies.sobol_point(self.space, seed=s["seed"], index=self.num_asked)
             return spaces.decode(u, self.space)
         X, y, observed, pending, _, _ = self._data()
@@ -175,6 +174,9 @@ class Search:
             u = strategies.model_point(self.space, X, y, observed, pending, seed=s["seed"], acquisition=acquisition,
                                        kernel=s["kernel"], margin=s["margin"], width=s["width"])  # fmt: skip
         return spaces.decode(u, self.space)
+
+    def _num_scores(self) -> int:
+        return sum(t.status == "done" for t in self.trials)
 
     def _data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, float]:
         """X (n, d), y (n,) with the good end up, mean 0 and variance 1, observed, pending (n,), and what y was divided by."""

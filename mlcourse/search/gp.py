@@ -4,8 +4,8 @@ Letters (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 
     X (n, d) points, y (n,) readings, mask (n,) True where a row is used: the others are padding, so that the
     shapes, and with them the compiled code, stay the same as points arrive
     k kernel, K (n, n) covariance of the readings = k(X, X) + noise I = L L^T, alpha = K^-1 y
-All of it is jax.numpy and differentiable. Run it in float64 (`with float64():`): a covariance matrix of near points
-has a condition number that float32 can't factor.
+All of it is jax.numpy and differentiable. Run it in 64 bits (`with float64():`): the covariance matrix of
+near points has a condition number that float32 can't factor.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,6 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from mlcourse.search.ascent import maximise
-
-
-def float64():
-    """A context in which JAX computes in 64 bits; outside nothing changes (`jax.enable_x64`, new in JAX 0.8)."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64
-
-    return enable_x64()
 
 
 class Hyperparameters(NamedTuple):
@@ -67,7 +58,13 @@ def covariance(kernel: Callable, hyper: Hyperparameters, A: jax.Array, B: jax.Ar
 
 
 def condition(kernel: Callable, hyper: Hyperparameters, X, y, mask) -> Posterior:
-    """The process given the readings. A row of padding is independent of all and reads 0: it changes nothing."""
+    """The process given the readings. A row of padding is independent of all and reads 0: it changes nothing.
+
+    >>> hyper, x = Hyperparameters(jnp.ones(1), 1.0, 1.0), jnp.zeros((1, 1))
+    >>> mean, variance = predict(condition(rbf, hyper, x, jnp.array([4.0]), jnp.array([True])), x)
+    >>> round(float(mean[0]), 3), float(variance[0, 0])  # one reading as noisy as the function varies: believed by half
+    (2.0, 0.5)
+    """
     K = jnp.where(mask[:, None] & mask, covariance(kernel, hyper, X, X), 0.0)
     L = jnp.linalg.cholesky(K + jnp.diag(jnp.where(mask, hyper.noise, 1.0)))
     half = solve_triangular(L, jnp.where(mask, y, 0.0), lower=True)
@@ -100,14 +97,14 @@ def log_marginal_likelihood(kernel: Callable, hyper: Hyperparameters, X, y, mask
 def log_prior(hyper: Hyperparameters) -> jax.Array:
     """What is believed before any reading, for X in the unit cube and y of mean 0 and variance 1: normal in the logarithms.
 
-    Lengths near 0.3 √d (points in more dimensions are further apart), an amplitude near 1, a noise anywhere from none to all.
+    Lengths near 0.3 √d (points in more dimensions are further apart), an amplitude near 1, a noise from none to most of it.
     """
-    lengths = (jnp.log(hyper.lengths) - jnp.log(0.3 * len(hyper.lengths) ** 0.5)) / 1.0
+    lengths = jnp.log(hyper.lengths / (0.3 * len(hyper.lengths) ** 0.5))
     return -0.5 * (jnp.sum(lengths**2) + (jnp.log(hyper.amplitude) / 1.5) ** 2 + ((jnp.log(hyper.noise) + 11) / 3) ** 2)
 
 
 def fit(kernel: Callable, X, y, mask, *, prior: Callable = log_prior, steps: int = 15) -> Hyperparameters:
-    """The hyperparameters of the highest likelihood × prior: four climbs at once along the gradient, in the logarithms."""
+    """The hyperparameters of the highest likelihood × prior, for X and y as `log_prior` has them: four climbs at once."""
     d = X.shape[1]
 
     def unpack(logs):

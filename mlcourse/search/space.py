@@ -81,8 +81,8 @@ def check_space(space: Space) -> None:
         if p.when is not None:
             parent, choice = p.when
             if parent not in before or not isinstance(space[parent], Categorical):
-                raise ValueError(f"{name!r} exists when {parent!r} is {choice!r}, and no Categorical {parent!r} comes before it. "
-                                 f"Put one into the space, ahead of {name!r}.")  # fmt: skip
+                raise ValueError(f"{name!r} exists when {parent!r} is {choice!r}, and no Categorical {parent!r} comes first."
+                                 f" Put one into the space, ahead of {name!r}.")  # fmt: skip
             if choice not in space[parent].choices:
                 raise ValueError(f"{name!r} exists when {parent!r} is {choice!r}, which is none of its choices "
                                  f"{space[parent].choices!r}. Name one of them.")  # fmt: skip
@@ -94,9 +94,13 @@ def _check_choices(name: str, p: Categorical, shown: str) -> None:
         raise ValueError(f"{name!r}: {shown} needs a tuple of different choices, such as Categorical(('adam', 'sgd')).")
 
 
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
 def _check_range(name: str, p: Real | LogReal | Integer, shown: str) -> None:
     numbers = (p.low, p.high)
-    if not all(isinstance(v, int | float | np.number) and math.isfinite(v) for v in numbers):
+    if not all(map(_is_finite, numbers)):
         raise ValueError(f"{name!r}: {shown} needs two finite numbers. Take a wide range instead of an endless one.")
     if isinstance(p, Integer) and not all(v == int(v) for v in numbers):
         raise ValueError(f"{name!r}: {shown} needs whole numbers. Use Real for the numbers between.")
@@ -141,8 +145,8 @@ def snap(u, columns: tuple[Block, ...], np=np):
 def decode(u: np.ndarray, space: Space) -> Params:
     """The parameters at the point u (d,).
 
-    >>> decode(np.array([0.5, 0.99, 0.2, 0.7]), {"x": Real(-1, 1), "layers": Integer(1, 3), "act": Categorical(("relu", "gelu"))})
-    {'x': 0.0, 'layers': 3, 'act': 'gelu'}
+    >>> decode(np.array([0.5, 0.99, 0.2, 0.7]), {"x": Real(-1, 1), "n": Integer(1, 3), "f": Categorical(("relu", "gelu"))})
+    {'x': 0.0, 'n': 3, 'f': 'gelu'}
     """
     columns, params = blocks(space), {}
     u = snap(np.asarray(u, dtype=float)[None], columns)[0]
@@ -155,8 +159,7 @@ def decode(u: np.ndarray, space: Space) -> Params:
         elif isinstance(p, Integer):
             params[name] = int(p.low) + int(t * b.levels)
         elif isinstance(p, LogReal):
-            value = p.low * math.exp(math.log(p.high / p.low) * t)
-            params[name] = min(max(value, float(p.low)), float(p.high))
+            params[name] = float(p.high) if t == 1 else p.low * (p.high / p.low) ** t
         else:
             params[name] = min(max(p.low * (1 - t) + p.high * t, float(p.low)), float(p.high))
     return params
@@ -193,15 +196,18 @@ def check_params(params: Params, space: Space) -> None:
     for name, p in space.items():
         exists = p.when is None or params.get(p.when[0]) == p.when[1]
         if exists != (name in params):
-            raise ValueError(f"{name!r} is missing from {params!r}. Tell every parameter that was asked." if exists else
-                             f"{name!r} exists only when {p.when[0]!r} is {p.when[1]!r}: leave it out of {params!r}.")  # fmt: skip
+            raise ValueError(
+                f"{name!r} is missing from {params!r}. Tell every parameter that was asked."
+                if exists
+                else f"{name!r} exists only when {p.when[0]!r} is {p.when[1]!r}: leave it out of {params!r}."
+            )
         if not exists:
             continue
         value = params[name]
         if isinstance(p, Categorical):
             if value not in p.choices:
                 raise ValueError(f"{name!r} is {value!r}, which is none of its choices {p.choices!r}. Tell what was asked.")
-        elif not p.low <= value <= p.high or (isinstance(p, Integer) and value != int(value)):
+        elif not (_is_finite(value) and p.low <= value <= p.high) or (isinstance(p, Integer) and value != int(value)):
             kind = "a whole number" if isinstance(p, Integer) else "a number"
             raise ValueError(f"{name!r} is {value!r}, but must be {kind} from {p.low!r} to {p.high!r}. "
                              f"Tell what was asked, or widen the space.")  # fmt: skip

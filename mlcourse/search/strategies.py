@@ -57,8 +57,8 @@ def sobol_point(space: Space, *, seed: int, index: int) -> np.ndarray:
 
 
 def padded_size(n: int) -> int:
-    """Rows to pad n points to, so that compiled code is met again: multiples of 16 up to 64, then powers of two."""
-    return 16 * math.ceil(n / 16) if n <= 64 else 2 ** math.ceil(math.log2(n))
+    """Rows to pad n points to, so that compiled code is met again: 32, and from there on powers of two."""
+    return 2 ** max(5, math.ceil(math.log2(n)))
 
 
 def _posterior(X, y, observed, pending, kernel) -> tuple[Hyperparameters, Posterior, jax.Array]:
@@ -89,20 +89,21 @@ def _suggest(X, y, observed, pending, spread, nudges, seed, margin, width, *, ke
     def on_grid(points):
         return snap(points, columns, jnp) if any(b.levels for b in columns) else points
 
+    def new(points, values):  # what was read before teaches least
+        seen = jnp.any(jnp.all(jnp.abs(points[:, None] - X) < 1e-9, axis=2) & used, axis=1)
+        return jnp.where(seen | jnp.isnan(values), -jnp.inf, values)
+
     # Half of the climbs start far and wide, half near the best point, at distances from a length scale to a thousandth of it.
-    mean, _ = predict_std(posterior, X)
+    mean = y - hyper.noise * posterior.alpha  # what the model expects at X: K alpha = y
     top = X[jnp.argmax(jnp.where(used, mean, -jnp.inf))]
     distances = 10.0 ** -jnp.linspace(0, 3, NUM_NEAR)[:, None] * jnp.minimum(hyper.lengths, 1.0)
-    near = on_grid(jnp.clip(top + distances * nudges, 0, 1))
-    spread = on_grid(spread)
-    starts = [points[jax.lax.top_k(value(points), NUM_CLIMBS // 2)[1]] for points in (spread, near)]
-    tops, _ = maximise(lambda x: value(x[None])[0], jnp.concatenate(starts), 0.0, 1.0, steps=NUM_STEPS, reach=0.1)
-
-    final = on_grid(tops)
-    if any(b.levels for b in columns):  # snapping may have lost the height, and a point read before teaches least
-        final = jnp.concatenate([final, *starts, spread])
-    seen = jnp.any(jnp.all(jnp.abs(final[:, None] - X) < 1e-9, axis=2) & used, axis=1)
-    return final[jnp.argmax(jnp.where(seen, -1e30, jnp.nan_to_num(value(final), nan=-jnp.inf)))]
+    points = on_grid(jnp.concatenate([spread, jnp.clip(top + distances * nudges, 0, 1)]))
+    values = new(points, value(points))
+    far, near = (jax.lax.top_k(part, NUM_CLIMBS // 2)[1] for part in jnp.split(values, [NUM_CANDIDATES]))
+    starts = points[jnp.concatenate([far, near + NUM_CANDIDATES])]
+    tops, _ = maximise(lambda x: value(x[None])[0], starts, 0.0, 1.0, steps=NUM_STEPS, reach=0.1)
+    tops = on_grid(tops)  # which may cost them their height
+    return jnp.concatenate([tops, points])[jnp.argmax(jnp.concatenate([new(tops, value(tops)), values]))]
 
 
 def model_point(
