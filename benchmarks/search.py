@@ -12,7 +12,8 @@ Then `make bench-search`, which is
     nice runs/search-env/bin/python benchmarks/search.py table    # rows -> benchmarks/search_results.md
 
 `run --methods mlcourse,random --seeds 5` does a part. One row for each (method, function, seed) is appended to
-runs/search/rows.jsonl the moment it is done, so a run that was stopped goes on where it was; delete the file
+runs/search/rows.jsonl the moment it is done, so a run that was stopped goes on where it was (benchmarks/search_rows.jsonl holds
+the rows behind the stored table: copy it there to go on from them); delete the file
 to start again. Everything runs on one thread.
 
 Rules of the comparison
@@ -23,8 +24,8 @@ Rules of the comparison
 - bayex scores 2 000 candidates a suggestion, not its 10 000: it builds their whole covariance, and 10 000 took
   16 times the CPU (0.9 s a suggestion).
 - The noise of the gold field is the same for every method: it depends on the seed and the evaluation only.
-- A run that is silent for 90 seconds is given up and keeps the regret it had (bayex hangs in its line search now and
-  then). The table says how many.
+- A run that is silent for 90 seconds is given up and keeps the regret it had; the table says how many. It is there for
+  bayex 0.3.0, which now and then computes on without end inside one suggestion.
 - CPU a suggestion is `time.process_time` of everything a method does between two evaluations (its ask and its
   tell), the median over evaluations 11 to 50, which leaves compilation and random starts out.
 - The settings of mlcourse.search were chosen on seeds 1000 and above; seeds 0 to 19 are reported.
@@ -383,7 +384,7 @@ def table(rows: list[dict]) -> str:
             texts = []
             for f in PROBLEMS:
                 if cells[m, f] is None:
-                    texts.append(f"{count[m, f]} seeds done")
+                    texts.append(f"{count[m, f]} of {SEEDS} seeds")
                     continue
                 low, median, high = cells[m, f]
                 mark = "**" if median <= limit[f] else ""
@@ -397,7 +398,7 @@ def table(rows: list[dict]) -> str:
         times = [[r["cpu_ms"] for r in own if r["function"] == f and np.isfinite(r["cpu_ms"])] for f in PROBLEMS]
         given_up = sum(r.get("evaluations", NUM_EVALUATIONS) < NUM_EVALUATIONS for r in own)
         lines.append(f"| {m} | {own[-1]['version']} | {given_up} of {len(own)} | "
-                     + " | ".join(f"{np.median(t):.2g}" if t else "" for t in times) + " |")  # fmt: skip
+                     + " | ".join(f"{np.median(t):.1f}" if t else "" for t in times) + " |")  # fmt: skip
     lines += ["", f"Python {platform.python_version()}, NumPy {np.__version__}, one thread."]
     return "\n".join(lines) + "\n"
 

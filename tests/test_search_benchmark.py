@@ -56,5 +56,5 @@ def test_the_table_marks_what_is_within_the_quartiles_of_the_best_and_says_what_
     lines = benchmark.table(rows).splitlines()  # medians 2, 2.8 and 18; the quartiles of the best are 1.5 and 2.5
     assert next(line for line in lines if line.startswith("| mlcourse")).count("**") == 8
     assert next(line for line in lines if line.startswith("| random")).count("**") == 0
-    assert next(line for line in lines if line.startswith("| botorch")).endswith("| 2 seeds done |")
-    assert "| botorch | 1 | 0 of 11 | 2 | 2 | 2 | 2 |" in lines
+    assert next(line for line in lines if line.startswith("| botorch")).endswith("| 2 of 3 seeds |")
+    assert "| botorch | 1 | 0 of 11 | 2.0 | 2.0 | 2.0 | 2.0 |" in lines
