@@ -218,12 +218,13 @@ def test_the_map_goes_through_readings_without_noise_and_is_unsure_between():
 
 
 def test_nothing_is_compiled_as_points_arrive_until_the_padding_is_full():
-    search = Search({"x": Real(0, 1), "y": Real(0, 1)}, strategy="bayes", maximize=True, seed=0)
+    space = {f"x{i}": Real(0, 1) for i in range(7)}  # a number of columns that no other test has compiled
+    search = Search(space, strategy="bayes", maximize=True, seed=0)
     compiled_at = []
     for n in range(36):
         before = len(compilations)
         params = search.ask()
-        search.tell(params, params["x"] - params["y"])
+        search.tell(params, params["x0"] - params["x1"])
         if len(compilations) > before:
             compiled_at.append(n)
     assert compiled_at == [5, 33]  # the first with a model, then 32 + 1 points
