@@ -9,7 +9,7 @@ PORTABLE := XLA_FLAGS="--xla_cpu_max_isa=SSE4_2 --xla_cpu_multi_thread_eigen=fal
             ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate bench bench-search
+.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-search
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-newest:  ## the same with the newest releases, in .venv-newest
 
 test-portable:  ## stored outputs against a run with one thread and SSE4.2 only
 	@$(PORTABLE) $(PYTHON) -m pytest notebooks solutions $(NBVAL)
+
+binder-memory:  ## measure the memory of JupyterLab with lesson 01 running
+	@$(PYTHON) tools/binder_memory.py
 
 kill-rate:  ## how many of the known wrong answers the checks refuse by name
 	@$(PYTHON) -m mlcourse kill-rate

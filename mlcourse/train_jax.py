@@ -99,7 +99,7 @@ def train_many(
     runs: list[dict],
     make_evaluate: Callable[[dict], Evaluate] | None = None,
     eval_every: int | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> ManyRuns:
@@ -114,7 +114,8 @@ def train_many(
         runs: R dicts with the same keys and numbers as values, for example `grid(seed=range(5), learning_rate=[.1, 1])`.
         make_evaluate: `make_evaluate(run) -> evaluate`.
         eval_every: as in `train`.
-        chunk: runs that advance together, at most. The last chunk is filled up with copies of its last run, which are dropped.
+        chunk: runs that advance together; the last chunk is filled up with copies of its last run, which are dropped. By
+            default 5, or fewer where that keeps every worker busy. Calls with the same `chunk` can share a program.
         workers: chunks that are computed at the same time, by default one a core: a small network keeps one core busy.
         progress: show a progress bar, one step a chunk.
 
@@ -126,6 +127,8 @@ def train_many(
         ValueError: `runs` is empty or its entries have different keys.
         DataError: as `train_compiled`.
     """
+    workers = workers or os.cpu_count() or 1
+    chunk = min(CHUNK, -(-len(runs) // workers)) if chunk is None else chunk
     check_runs(runs, chunk)
     batch_indices = np.asarray(batch_indices)
     shared = batch_indices.ndim == 2
@@ -133,8 +136,6 @@ def train_many(
         raise DataError(f"{len(batch_indices)} batch orders for {len(runs)} runs: pass one for all, or one for each.")
     check_indices(data, batch_indices.reshape(-1, batch_indices.shape[-1]), eval_every)
     data = tuple(map(jnp.asarray, data))
-    workers = workers or os.cpu_count() or 1
-    chunk = min(chunk, -(-len(runs) // workers))
     arguments = []
     for first in range(0, len(runs), chunk):
         picked = np.minimum(np.arange(first, first + chunk), len(runs) - 1)

@@ -337,6 +337,7 @@ def test_binder_takes_the_wanted_python_and_files():
     assert "Building conda environment for python=3.11\n" in said
     assert 'pip install --no-cache-dir -r "binder/requirements.txt"' in said
     assert "RUN ./binder/postBuild" in said
+    assert 'R2D_ENTRYPOINT="${REPO_DIR}/binder/start"' in said
 
 
 def test_every_make_target_is_in_the_help():
