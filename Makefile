@@ -2,14 +2,14 @@
 ENV    := tools/env
 PYTHON := $(ENV) python
 LESSON ?= notebooks/01_training_loop.ipynb
-NBVAL  := --nbval --nbval-current-env --nbval-cell-timeout=600
+NBVAL  := --nbval --nbval-current-env --nbval-cell-timeout=600 --numprocesses=2 --dist=loadfile
 
 # One thread and no vector instructions beyond SSE4.2: the cheapest way to another computer.
 PORTABLE := XLA_FLAGS="--xla_cpu_max_isa=SSE4_2 --xla_cpu_multi_thread_eigen=false" PJRT_NPROC=1 \
             ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-search
+.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-optimizers bench-search
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ run:  ## execute lesson 01 and print its headline numbers (LESSON=notebooks/... 
 	@$(PYTHON) -m mlcourse run $(LESSON)
 
 test:  ## every test, and every stored notebook output against a new run
-	@$(PYTHON) -m pytest tests mlcourse tools/lock.py notebooks solutions --doctest-modules $(NBVAL)
+	@$(PYTHON) -m pytest notebooks solutions tests mlcourse tools/lock.py --doctest-modules $(NBVAL)
 
 lab:  ## open JupyterLab on the lessons
 	@$(ENV) jupyter lab --LabApp.default_url=/lab/tree/$(LESSON)
@@ -66,6 +66,9 @@ kill-rate:  ## how many of the known wrong answers the checks refuse by name
 bench:  ## measure the training loops against bare frameworks
 	@$(ENV) uv pip install --quiet "lightning>=2.5"
 	@$(PYTHON) benchmarks/training.py
+
+bench-optimizers:  ## measure our optimizers against Optax and torch.optim
+	@$(PYTHON) benchmarks/optimizers.py
 
 bench-search:  ## compare the search with Optuna, BoTorch and others (set-up: benchmarks/search.py)
 	@nice runs/search-env/bin/python benchmarks/search.py run

@@ -25,6 +25,12 @@ TABLE = {  # module: (inside the package, outside, outside but lazily)
     "data": ("cards download", "numpy", "sklearn"),
     "train": ("", "tqdm", ""),
     "train_jax": ("train", "jax numpy tqdm", ""),
+    "settings": ("", "", ""),
+    "optimizers": ("settings", "jax", ""),
+    "schedules": ("settings", "jax numpy", ""),
+    "optimizers_torch": ("settings", "torch", ""),
+    "normalisation": ("", "", ""),
+    "curvature": ("", "jax numpy", ""),
     "repro": ("", "numpy", ""),
     "record": ("stats", "", "IPython"),
     "plots": ("stats", "matplotlib numpy", ""),
@@ -35,8 +41,14 @@ TABLE = {  # module: (inside the package, outside, outside but lazily)
     "__main__": ("", "", ""),
 }
 GROUPS = {  # every module of a folder, at most
+    "sweep": (
+        "sweep plots record repro stats",
+        "IPython ipykernel jupyter_client nbclient papermill psutil tqdm traitlets yaml",
+        "distributed matplotlib",
+    ),
     "checks": ("checks", "numpy", "jax torch IPython"),
-    "search": ("search", "jax numpy scipy", ""),
+    "search": ("search", "jax numpy scipy threadpoolctl", ""),
+    "sizing": ("sizing", "flax jax optax torch", ""),
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from mlcourse.errors import unknown_name
 from mlcourse.search import space as spaces
 from mlcourse.search import strategies
-from mlcourse.search.precision import float64
+from mlcourse.search.precision import float64, one_thread
 from mlcourse.search.space import Params, Space
 
 STRATEGIES = ("grid", "random", "sobol", "bayes", "active")
@@ -121,7 +121,7 @@ class Search:
         if self._num_scores() < 2:
             raise ValueError(f"{self._num_scores()} scores are too few for a map. Tell at least 2.")
         X, y, observed, pending, center, scale = self._data()
-        with float64():
+        with float64(), one_thread():
             mean, std = strategies.model_map(X, y, observed, pending, points, kernel=self.settings["kernel"])
         return (center + scale * mean) * (1 if self.settings["maximize"] else -1), scale * std
 
@@ -170,7 +170,7 @@ class Search:
             return spaces.decode(u, self.space)
         X, y, observed, pending, _, _ = self._data()
         acquisition = "variance" if s["strategy"] == "active" else s["acquisition"]
-        with float64():
+        with float64(), one_thread():
             u = strategies.model_point(self.space, X, y, observed, pending, seed=s["seed"], acquisition=acquisition,
                                        kernel=s["kernel"], margin=s["margin"], width=s["width"])  # fmt: skip
         return spaces.decode(u, self.space)
