@@ -9,7 +9,7 @@ PORTABLE := XLA_FLAGS="--xla_cpu_max_isa=SSE4_2 --xla_cpu_multi_thread_eigen=fal
             ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-optimizers bench-search
+.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-optimizers bench-search bench-sweep
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,3 +73,6 @@ bench-optimizers:  ## measure our optimizers against Optax and torch.optim
 bench-search:  ## compare the search with Optuna, BoTorch and others (set-up: benchmarks/search.py)
 	@nice runs/search-env/bin/python benchmarks/search.py run
 	@nice runs/search-env/bin/python benchmarks/search.py table
+
+bench-sweep:  ## measure a sweep against papermill in a shell loop
+	@$(PYTHON) benchmarks/sweep.py

@@ -306,7 +306,8 @@ def adam_many(params: Tensors, grads: Tensors, states: list[dict], vectors: Join
     vectors.squares.mul_(beta2)
     torch._foreach_addcmul_(vectors.square_parts, grads, grads, 1 - beta2)
     correction = (1 - beta2**step) ** 0.5
-    torch.sqrt(vectors.squares, out=vectors.roots).add_(group["eps"] * correction)
+    tiny = torch.finfo(vectors.squares.dtype).tiny  # far below eps; Intel's root of an exact 0 takes ten times as long
+    torch.clamp(vectors.squares, min=tiny, out=vectors.roots).sqrt_().add_(group["eps"] * correction)
     torch._foreach_addcdiv_(params, means, vectors.root_parts, -group["lr"] * correction / (1 - beta1**step))
 
 

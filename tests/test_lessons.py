@@ -4,7 +4,9 @@ import itertools
 import re
 from pathlib import Path
 
+import jax
 import matplotlib
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
@@ -45,6 +47,8 @@ def lesson(request):
     matplotlib.use("agg")
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield QuickRun(request.param, monkeypatch)
+    plt.close("all")
+    jax.clear_caches()  # a megabyte for each of some hundred programs
 
 
 def test_the_quick_profile_runs_to_the_end_and_records_numbers(lesson):

@@ -10,23 +10,23 @@ import jax
 import jax.numpy as jnp
 
 
-def maximise(f: Callable, starts: jax.Array, low, high, *, steps: int, reach: float) -> tuple[jax.Array, jax.Array]:
-    """Points (k, d) and values (k,) after `steps` steps of BFGS inside a box, from each of k starts.
+def climb(f: Callable, start: jax.Array, low, high, *, steps: int, reach: float) -> tuple[jax.Array, jax.Array]:
+    """The point (d,) and value () after `steps` steps of BFGS inside a box, from `start` (d,).
 
     Nocedal and Wright, Numerical Optimization, eq. 6.17 (the update), without their line search: one value and one
     gradient a step, whatever happens. A step that does not climb is not taken, but its gradient still sharpens H,
-    so the next one is shorter. All starts then do the same work, and `vmap` turns them into one batch.
+    so the next one is shorter. All starts then do the same work, which suits `vmap` (see `maximise`).
 
     Args:
         f: (d,) -> scalar, differentiable. NaN counts as minus infinity.
-        starts: (k, d), inside the box.
+        start: inside the box.
         low, high: the box, scalars or (d,).
         steps: number of evaluations, the one of the start included.
         reach: longest first step, in the units of x; a later one may be 4 times as long.
 
-    >>> tops, values = maximise(lambda x: -jnp.sum((x - 0.3) ** 2), jnp.ones((2, 3)), 0.0, 1.0, steps=10, reach=0.1)
-    >>> tops.shape, bool(jnp.allclose(tops, 0.3, atol=1e-3))
-    ((2, 3), True)
+    >>> top, value = climb(lambda x: -jnp.sum((x - 0.3) ** 2), jnp.ones(3), 0.0, 1.0, steps=10, reach=0.1)
+    >>> bool(jnp.allclose(top, 0.3, atol=1e-3))
+    True
     """
     value_and_grad = jax.value_and_grad(f)
 
@@ -46,8 +46,18 @@ def maximise(f: Callable, starts: jax.Array, low, high, *, steps: int, reach: fl
         p = p * jnp.minimum(1.0, 4 * reach / (jnp.linalg.norm(p) + 1e-300))
         return x, value, g, H, jnp.clip(x + p, low, high)
 
-    def climb(x):
-        state = x, jnp.array(-jnp.inf), jnp.zeros_like(x), jnp.zeros((len(x), len(x))), x
-        return jax.lax.fori_loop(0, steps, step, state)[:2]
+    d = len(start)
+    return jax.lax.fori_loop(0, steps, step, (start, jnp.array(-jnp.inf), jnp.zeros(d), jnp.zeros((d, d)), start))[:2]
 
-    return jax.vmap(climb)(starts)
+
+def maximise(f: Callable, starts: jax.Array, low, high, *, steps: int, reach: float) -> tuple[jax.Array, jax.Array]:
+    """Points (k, d) and values (k,) of the climbs from each of `starts` (k, d), all at once.
+
+    Not for an `f` that factors a matrix of its own: jaxlib 0.10 splits a large batch of factorisations over threads that can
+    wait for each other for ever. Take `jax.lax.map` over `climb` there.
+
+    >>> tops, values = maximise(lambda x: -jnp.sum((x - 0.3) ** 2), jnp.ones((2, 3)), 0.0, 1.0, steps=10, reach=0.1)
+    >>> tops.shape, values.shape
+    ((2, 3), (2,))
+    """
+    return jax.vmap(lambda start: climb(f, start, low, high, steps=steps, reach=reach))(starts)

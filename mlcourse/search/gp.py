@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from mlcourse.search.ascent import maximise
+from mlcourse.search.ascent import climb
 
 
 class Hyperparameters(NamedTuple):
@@ -104,7 +104,7 @@ def log_prior(hyper: Hyperparameters) -> jax.Array:
 
 
 def fit(kernel: Callable, X, y, mask, *, prior: Callable = log_prior, steps: int = 15) -> Hyperparameters:
-    """The hyperparameters of the highest likelihood × prior, for X and y as `log_prior` has them: four climbs at once."""
+    """The hyperparameters of the highest likelihood × prior, for X and y as `log_prior` has them: four climbs."""
     d = X.shape[1]
 
     def unpack(logs):
@@ -114,6 +114,6 @@ def fit(kernel: Callable, X, y, mask, *, prior: Callable = log_prior, steps: int
         return log_marginal_likelihood(kernel, unpack(logs), X, y, mask) + prior(unpack(logs))
 
     starts = [[length * d**0.5] * d + [1.0, noise] for length, noise in ((0.1, 1e-4), (0.3, 1e-4), (1.0, 1e-4), (0.3, 0.1))]
-    low, high = jnp.array([0.01] * d + [1e-3, 1e-8]), jnp.array([100.0] * d + [1e3, 1.0])
-    tops, values = maximise(height, jnp.log(jnp.array(starts)), jnp.log(low), jnp.log(high), steps=steps, reach=0.5)
+    starts, low, high = map(jnp.log, map(jnp.array, (starts, [0.01] * d + [1e-3, 1e-8], [100.0] * d + [1e3, 1.0])))
+    tops, values = jax.lax.map(lambda start: climb(height, start, low, high, steps=steps, reach=0.5), starts)
     return unpack(tops[jnp.nanargmax(values)])
