@@ -9,6 +9,7 @@ COMMANDS = {  # name: (module, function, what it does)
     "run": ("mlcourse.notebooks", "run_command", "execute a lesson with papermill and show its headline numbers"),
     "sweep": ("mlcourse.sweep.command", "main", "run a notebook once for each combination of parameters"),
     "kernel": ("mlcourse.sweep.kernels", "kernel_command", "install the kernelspec whose kernels start fast"),
+    "size": ("mlcourse.sizing.command", "main", "say what a training step needs and whether it fits"),
     "execute": ("mlcourse.notebooks", "execute_command", "run notebooks and store their outputs in place"),
     "strip": ("mlcourse.notebooks", "strip_command", "drop metadata that differs from run to run"),
     "lint": ("mlcourse.lint", "main", "find what would make a stored notebook fail or drift"),

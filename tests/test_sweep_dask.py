@@ -61,7 +61,7 @@ def test_a_dask_worker_that_is_killed_costs_its_trial_a_retry_and_no_trial_is_tw
         started = [dask("scheduler", "--host", "127.0.0.1", "--port", "0")]
         stack.callback(lambda: [process.kill() or process.wait() for process in started])
         started += [dask("worker", "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1") for _ in range(2)]
-        wait_for(address.exists, *started)
+        wait_for(lambda: address.exists() and address.read_text().endswith("}"), *started)
         uri = json.loads(address.read_text())["address"]
         command = [sys.executable, "-m", "mlcourse", "sweep", str(notebook), "-p", "seed", "0:5", "-p", "folder", str(tmp_path)]
         sweeping = subprocess.Popen([*command, "--scheduler", uri, "--out", str(out)], stdout=log, stderr=log)

@@ -200,13 +200,16 @@ first, second = kernels.server_address(), kernels.server_address()
 assert first == second
 found = kernels.ask(first, ["--version"], dict(os.environ), "/")
 assert found.wait() == 0
-print(kernels.own_server[0].process.pid)
+print(kernels.own_server[0].process.pid, kernels.own_server[0].folder, flush=True)
+os.kill(os.getpid(), 9)  # nobody can tidy up
 """
     environment = {name: value for name, value in os.environ.items() if name != kernels.ADDRESS} | {
         kernels.PRELOAD: "json,,csv"
     }
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert gone(int(done.stdout.splitlines()[-1]))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    pid, folder = done.stdout.splitlines()[-1].split()
+    assert gone(int(pid))
+    assert not Path(folder).exists()
 
 
 def test_what_a_server_froze_is_the_settings_that_libraries_read_at_import():

@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -82,6 +83,8 @@ def main() -> None:
     request = serve(listener, frozen(before))
     if request is not None:
         become_kernel(request, added)
+    else:
+        shutil.rmtree(os.path.dirname(listener.getsockname()), ignore_errors=True)  # its owner may have been killed
 
 
 def serve(listener: socket.socket, fixed: dict[str, str]) -> Request | None:
