@@ -27,10 +27,10 @@ Rules of the comparison
 - bayex scores 2 000 candidates a suggestion, not its 10 000: it builds their whole covariance, and 10 000 took
   16 times the CPU (0.9 s a suggestion).
 - The noise of the gold field is the same for every method: it depends on the seed and the evaluation only.
-- bayex runs with JAX 0.7.2, the others with the newest they take. With JAX 0.10.2 bayex hung in each of 8 runs: it solves
-  triangular systems in batches of 50, that jaxlib shares a batch out over its pool of threads and waits for it on threads of
-  the same pool, and on two cores two such solves wait for each other for ever (seen in a debugger: every thread of the
-  pool in `ParallelBatchMap`). JAX 0.7.2 has no such sharing. Both give bayex the same suggestions up to rounding.
+- bayex runs with JAX 0.7.2, the others with the newest they take. With JAX 0.10.2 on two cores bayex hung inside a suggestion
+  in 8 of 8 runs. A hung run looked at in a debugger had every thread of jaxlib's pool in `ParallelBatchMap`: that jaxlib shares
+  a batch of triangular systems (bayex solves 50 at once) out over the pool and waits for it on the threads of the same pool,
+  so two such solves can wait for each other for ever. JAX 0.7.2 has no such sharing.
 - A run that is silent for 5 minutes is given up and keeps the regret it had; the table says how many.
 - CPU a suggestion is `time.process_time` of everything a method does between two evaluations (its ask and its
   tell), the median over evaluations 11 to 50, which leaves compilation and random starts out.

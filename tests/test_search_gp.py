@@ -124,8 +124,7 @@ def test_the_gradient_is_finite_where_points_coincide(kernel):
 
 
 def test_a_fit_hands_lapack_one_matrix_at_a_time():
-    # jaxlib 0.10 splits a batch over the threads of a pool, and on two cores they can wait for each other for ever:
-    # fitted as a batch of four, a search hung at its first suggestion after 300 trials
+    # jaxlib 0.10 shares a large batch out over the threads of a pool, which on two cores can wait for each other for ever
     shapes = [jax.ShapeDtypeStruct(shape, kind) for shape, kind in (((512, 2), float), ((512,), float), ((512,), bool))]
     text = jax.jit(lambda X, y, mask: gp.fit(gp.matern52, X, y, mask)).lower(*shapes).as_text()
     calls = [line for line in text.splitlines() if "@lapack_" in line]
