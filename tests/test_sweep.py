@@ -195,7 +195,7 @@ def test_a_sweep_that_is_interrupted_and_then_killed_repeats_nothing_and_loses_n
     out, rows = tmp_path / "runs", tmp_path / "runs" / "rows"
     logs = lambda: {int(path.stem): path.read_text().split() for path in tmp_path.glob("*.log")}  # noqa: E731
     done = lambda: sorted(int(path.stem) for path in rows.glob("[0-9]*.json"))  # noqa: E731
-    running = lambda: [number for number, words in logs().items() if words[-1] != "done"]  # noqa: E731
+    running = lambda: [number for number, words in logs().items() if words[-1:] != ["done"]]  # noqa: E731
     # Trials 2 and 3 wait for a gate, and so do 4 and 5. First Ctrl-C, after a second sweep has come to the same folder.
     process = start(notebook, out)
     wait_for(lambda: done() and set(running()) & {2, 3}, process)

@@ -67,7 +67,7 @@ def test_a_dask_worker_that_is_killed_costs_its_trial_a_retry_and_no_trial_is_tw
         sweeping = subprocess.Popen([*command, "--scheduler", uri, "--out", str(out)], stdout=log, stderr=log)
         started.append(sweeping)
         logs = lambda: {int(path.stem): path.read_text().split() for path in tmp_path.glob("[0-9].log")}  # noqa: E731
-        running = lambda: [number for number, words in logs().items() if words[-1] != "done"]  # noqa: E731
+        running = lambda: [number for number, words in logs().items() if words[-1:] != ["done"]]  # noqa: E731
         # Trials 0 and 1 are done, and each worker is in one of those that wait for the gate.
         wait_for(lambda: len(running()) == 2 and len(list(out.glob("rows/[0-9]*"))) == 2, *started)
         waiting = running()
