@@ -46,24 +46,25 @@ def last_digit(number: str) -> tuple[float, int]:
     return float(f"1e{int(exponent or 0) - len(mantissa.partition('.')[2])}"), len(digits)
 
 
-def close(a: str, b: str) -> bool:
-    """Whether two printed decimal numbers are one result, up to rounding (see point 2 above)."""
+def close(a: str, b: str, within: float = 0.0) -> bool:
+    """Whether two printed decimal numbers are one result, up to rounding (see point 2 above) or `within` of each other."""
     difference = abs(float(a) - float(b))
     unit, digits = min(last_digit(a), last_digit(b))
     rounded = digits >= 3 and difference < 1.01 * unit
-    return rounded or difference <= max(RELATIVE * max(abs(float(a)), abs(float(b))), ABSOLUTE)
+    return rounded or difference <= max(RELATIVE * max(abs(float(a)), abs(float(b))), ABSOLUTE, 1.01 * within)
 
 
 class Output(str):
     """An output's text, equal to another when words are the same and decimal numbers close."""
 
+    within = 0.0
     __hash__ = str.__hash__
 
     def __eq__(self, other):
         if str.__eq__(self, other):
             return True
         pairs = zip(DECIMAL.findall(self), DECIMAL.findall(other), strict=False)
-        return DECIMAL.split(self) == DECIMAL.split(other) and all(close(a, b) for a, b in pairs)
+        return DECIMAL.split(self) == DECIMAL.split(other) and all(close(a, b, self.within) for a, b in pairs)
 
     def __ne__(self, other):
         return not self == other
@@ -79,7 +80,10 @@ def with_tolerance(sanitize):
 
     @functools.wraps(sanitize)
     def tolerant(cell, value):
-        return Output(sanitize(cell, value if isinstance(value, str) else json.dumps(value, sort_keys=True)))
+        output = Output(sanitize(cell, value if isinstance(value, str) else json.dumps(value, sort_keys=True)))
+        tags = cell.cell.metadata.get("tags", [])
+        output.within = max((float(tag.partition(":")[2]) for tag in tags if tag.startswith("within:")), default=0.0)
+        return output
 
     return tolerant
 

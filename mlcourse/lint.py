@@ -19,7 +19,7 @@ from mlcourse.notebooks import WIDGET
 
 MAX_LINES = 30
 TAGS = re.compile(
-    r"parameters|setup|hide-input|raises-exception|nbval-ignore-output|nbval-skip"
+    r"parameters|setup|hide-input|raises-exception|nbval-ignore-output|nbval-skip|within:\d+(\.\d+)?"
     r"|mirrors:[\w.]+:\w+|(exercise|solution)([-:.]\S+)?"
 )
 KEPT_METADATA = {"kernelspec", "language_info"}

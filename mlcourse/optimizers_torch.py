@@ -303,11 +303,11 @@ def adam_many(params: Tensors, grads: Tensors, states: list[dict], vectors: Join
     (beta1, beta2), step = group["betas"], states[0]["step"]
     means = [state["mean"] for state in states]
     torch._foreach_lerp_(means, grads, 1 - beta1)
-    vectors.squares.mul_(beta2)
+    # beta2 s + tiny, far below eps^2: Intel's root of an exact 0 takes ten times as long as another
+    torch.add(torch.finfo(vectors.squares.dtype).tiny, vectors.squares, alpha=beta2, out=vectors.squares)
     torch._foreach_addcmul_(vectors.square_parts, grads, grads, 1 - beta2)
     correction = (1 - beta2**step) ** 0.5
-    tiny = torch.finfo(vectors.squares.dtype).tiny  # far below eps; Intel's root of an exact 0 takes ten times as long
-    torch.clamp(vectors.squares, min=tiny, out=vectors.roots).sqrt_().add_(group["eps"] * correction)
+    torch.sqrt(vectors.squares, out=vectors.roots).add_(group["eps"] * correction)
     torch._foreach_addcdiv_(params, means, vectors.root_parts, -group["lr"] * correction / (1 - beta1**step))
 
 

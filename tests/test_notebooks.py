@@ -328,6 +328,9 @@ COMPARED = {  # name: (source, stored output, whether nbval must accept it)
                    new_output("display_data", data={"application/json": {"a": 0.3}}), True),
     "json_other": ("display({'application/json': {'a': 0.31}}, raw=True)",
                    new_output("display_data", data={"application/json": {"a": 0.3}}), False),
+    "within the tag": ("print('error 7.6 %')", printed("error 8.1 %\n"), True),
+    "within not": ("print('error 7.5 %')", printed("error 8.1 %\n"), False),
+    "within words": ("print('errors 7.6 %')", printed("error 8.1 %\n"), False),
     "missing_output": ("x = 1", printed("1\n"), False),
     "unexpected_output": ("print(1)", None, False),
 }  # fmt: skip
@@ -338,7 +341,10 @@ def nbval_says(tmp_path_factory):
     """name -> whether nbval accepted its cell, from one notebook judged under the repository's conftest.py."""
     folder = tmp_path_factory.mktemp("nbval")
     shutil.copy(PROJECT / "conftest.py", folder)
-    cells = [code(source, *([output] if output else []), count=1) for source, output, _ in COMPARED.values()]
+    cells = [
+        code(source, *([output] if output else []), count=1, tags=["within:0.5"] if name.startswith("within") else [])
+        for name, (source, output, _) in COMPARED.items()
+    ]
     known = list(COMPARED).index("out_is_known") + 1
     cells.append(code(f"Out[{known}]", count=2, tags=["nbval-ignore-output"]))
     nbformat.write(new_notebook(cells=cells), folder / "compared.ipynb")
