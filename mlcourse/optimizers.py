@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlcourse.settings import check
+from mlcourse.optimizer_settings import check
 
 Schedule = Callable[[Any], Any]
 Rate = float | jax.Array | Schedule

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mlcourse.settings import RULES, check
+from mlcourse.optimizer_settings import RULES, check
 
 Tensors = list[torch.Tensor]
 

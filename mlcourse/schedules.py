@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mlcourse.settings import check
+from mlcourse.optimizer_settings import check
 
 Schedule = Callable[[Any], Any]
 

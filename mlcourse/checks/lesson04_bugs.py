@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake
-from mlcourse.checks.lesson05_posterior import like
-from mlcourse.checks.values import as_numpy
+from mlcourse.checks.values import as_numpy, like
 
 # 4.11 losses(apply, loss, params, train, validation, *, rate, seed) -> train loss, validation loss, without dropout
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Mistake
-from mlcourse.checks.lesson05_posterior import like, make_kernel, on_diagonal, solve
-from mlcourse.checks.values import as_numpy
+from mlcourse.checks.lesson05_posterior import make_kernel, on_diagonal, solve
+from mlcourse.checks.values import as_numpy, like
 
 # What the four have in common: (posterior, X, y, candidates, *, noise, ...) -> scores (m,), the candidate to drill (d,)
 

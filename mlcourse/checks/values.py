@@ -49,6 +49,20 @@ def to_framework(tree: Any, framework: str) -> Any:
     return tree_map(lambda leaf: convert(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
+def like(given: Any, value: np.ndarray) -> Any:
+    """The NumPy value as an array of the framework of `given`."""
+    root = type(given).__module__.split(".")[0]
+    if root == "torch":
+        import torch
+
+        return torch.as_tensor(value, dtype=given.dtype if given.is_floating_point() else None)
+    if root in ("jax", "jaxlib"):
+        import jax.numpy as jnp
+
+        return jnp.asarray(value)
+    return value
+
+
 def as_numpy(tree: Any) -> Any:
     """The tree with every array and number, of any framework, as a NumPy array; other leaves stay as they are.
 
