@@ -9,10 +9,10 @@ PORTABLE := XLA_FLAGS="--xla_cpu_max_isa=SSE4_2 --xla_cpu_multi_thread_eigen=fal
             ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-optimizers bench-search bench-sweep
+.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-optimizers bench-search bench-sweep bench-transformer train report dashboard
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run:  ## execute lesson 01 and print its headline numbers (LESSON=notebooks/... for another)
 	@$(PYTHON) -m mlcourse run $(LESSON)
@@ -60,6 +60,15 @@ test-portable:  ## stored outputs against a run with one thread and SSE4.2 only
 binder-memory:  ## measure the memory of JupyterLab with lesson 01 running
 	@$(PYTHON) tools/binder_memory.py
 
+train:  ## lesson 01 as a script, with the settings of examples/digits.yaml
+	@$(PYTHON) -m mlcourse train --config examples/digits.yaml
+
+report:  ## mark the notebooks in submissions/ (SUBMISSIONS=... for another folder)
+	@$(PYTHON) -m mlcourse report $(or $(SUBMISSIONS),submissions)
+
+dashboard:  ## open the page with all tracked runs
+	@$(PYTHON) -m mlcourse dashboard
+
 kill-rate:  ## how many of the known wrong answers the checks refuse by name
 	@$(PYTHON) -m mlcourse kill-rate
 
@@ -76,3 +85,6 @@ bench-search:  ## compare the search with Optuna, BoTorch and others (set-up: be
 
 bench-sweep:  ## measure a sweep against papermill in a shell loop
 	@$(PYTHON) benchmarks/sweep.py
+
+bench-transformer:  ## measure training the Transformer against bare loops and torch.nn's layers
+	@$(PYTHON) benchmarks/transformer.py

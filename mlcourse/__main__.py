@@ -7,13 +7,16 @@ from mlcourse.errors import unknown_name
 
 COMMANDS = {  # name: (module, function, what it does)
     "run": ("mlcourse.notebooks", "run_command", "execute a lesson with papermill and show its headline numbers"),
+    "train": ("mlcourse.train_command", "main", "train the network of lesson 01 with the settings of a file"),
     "sweep": ("mlcourse.sweep.command", "main", "run a notebook once for each combination of parameters"),
+    "dashboard": ("mlcourse.tracking", "main", "open the page with all tracked runs"),
     "kernel": ("mlcourse.sweep.kernels", "kernel_command", "install the kernelspec whose kernels start fast"),
     "size": ("mlcourse.sizing.command", "main", "say what a training step needs and whether it fits"),
     "execute": ("mlcourse.notebooks", "execute_command", "run notebooks and store their outputs in place"),
     "strip": ("mlcourse.notebooks", "strip_command", "drop metadata that differs from run to run"),
     "lint": ("mlcourse.lint", "main", "find what would make a stored notebook fail or drift"),
     "exercises": ("mlcourse.exercises", "main", "make exercises/ from solutions/"),
+    "report": ("mlcourse.report.command", "main", "mark a folder of students' notebooks"),
     "kill-rate": ("mlcourse.checks.killrate", "main", "count the wrong answers that the checks refuse by name"),
     "site": ("mlcourse.site", "main", "renew badges and set-up cells from the repository's address"),
 }

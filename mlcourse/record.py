@@ -5,16 +5,19 @@
     {"mlcourse": {"name": "test_error", "value": 0.031, "low": 0.028, "high": 0.034, "n": 5, "unit": ""}}
 
 The text is what readers and `pytest --nbval` see; the metadata keep every digit and are what `read_records` collects.
+`record_history(rows)` keeps the rows of a training run in the same way, as {"mlcourse": {"history": name, "rows": [...]}}.
 """
 
 import json
 import math
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlcourse.stats import Interval
+if TYPE_CHECKING:
+    from mlcourse.stats import Interval  # SciPy takes a second; whoever only reads notebooks does not need it
 
 KEY = "mlcourse"
+ROWS = 200  # of a history, at most
 
 
 class Record(NamedTuple):
@@ -28,11 +31,13 @@ class Record(NamedTuple):
     unit: str = ""
 
     def __str__(self) -> str:
+        from mlcourse.stats import Interval
+
         text = f"{self.value:.3g}" if self.low is None else str(Interval(self.value, self.low, self.high, self.n))
         return " ".join(filter(None, (text, self.unit)))
 
 
-def record(name: str, value: float | Interval, *, unit: str = "") -> None:
+def record(name: str, value: "float | Interval", *, unit: str = "") -> None:
     """Shows the number and keeps it in the executed notebook. Outside a notebook it prints the line only.
 
     Args:
@@ -43,9 +48,12 @@ def record(name: str, value: float | Interval, *, unit: str = "") -> None:
     Raises:
         ValueError: a name that is no identifier, or a value that is not finite.
 
+    >>> from mlcourse.stats import Interval
     >>> record("test_error", Interval(0.031, 0.028, 0.034, 5))
     test_error = 0.031 [0.028, 0.034]
     """
+    from mlcourse.stats import Interval
+
     if not name.isidentifier():
         raise ValueError(f"name={name!r} can't be a column: use letters, digits and _, such as 'test_error'.")
     entry = Record(name, *map(float, value[:3]), int(value.n), unit) if isinstance(value, Interval) else None
@@ -53,13 +61,37 @@ def record(name: str, value: float | Interval, *, unit: str = "") -> None:
     numbers = [number for number in (entry.value, entry.low, entry.high) if number is not None]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} is {entry.value}; record finite numbers, and count diverged runs under a name of their own.")
-    line = f"{name} = {entry}"
+    show(f"{name} = {entry}", entry._asdict())
+
+
+def record_history(rows: list[dict], *, name: str = "history") -> None:
+    """Keeps the rows of a training run in the executed notebook, for the curves of a tracked sweep.
+
+    Of a long history 200 rows are kept: those with an evaluation where some have one, evenly spaced otherwise.
+
+    Args:
+        rows: as `train` gives them, each with a "step".
+        name: a word; recorded once a notebook.
+
+    >>> record_history([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}], name="training")
+    training: 2 rows of loss
+    """
+    if not name.isidentifier():
+        raise ValueError(f"name={name!r} can't stand before a metric: use letters, digits and _, such as 'training'.")
+    full = max((len(row) for row in rows), default=0)
+    most = [row for row in rows if len(row) == full] if len(rows) > ROWS else rows
+    kept = [most[i * (len(most) - 1) // (ROWS - 1)] for i in range(ROWS)] if len(most) > ROWS else most
+    names = dict.fromkeys(key for row in kept for key in row if key != "step")
+    show(f"{name}: {len(kept)} rows of {', '.join(names)}", {"history": name, "rows": kept})
+
+
+def show(line: str, fields: dict) -> None:
     if not in_notebook():
         print(line)
         return
     from IPython.display import display
 
-    display({"text/plain": line}, raw=True, metadata={KEY: entry._asdict()})
+    display({"text/plain": line}, raw=True, metadata={KEY: fields})
 
 
 def read_records(path: str | os.PathLike) -> list[Record]:
@@ -68,22 +100,35 @@ def read_records(path: str | os.PathLike) -> list[Record]:
     Raises:
         ValueError: the file is no notebook, or a name was recorded twice with different values.
     """
+    found: dict[str, Record] = {}
+    for fields in recorded(path):
+        if "history" in fields:
+            continue
+        entry = Record(**fields)
+        if found.get(entry.name, entry) != entry:
+            raise ValueError(f"{os.fspath(path)} records {entry.name!r} twice: {found[entry.name]} and {entry}.")
+        found[entry.name] = entry
+    return list(found.values())
+
+
+def read_histories(path: str | os.PathLike) -> dict[str, list[dict]]:
+    """The rows of every history recorded in an executed notebook, by name.
+
+    Raises:
+        ValueError: the file is no notebook.
+    """
+    return {fields["history"]: fields["rows"] for fields in recorded(path) if "history" in fields}
+
+
+def recorded(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """What `record` and `record_history` left in the outputs of a notebook, in order."""
     with open(path, encoding="utf-8") as file:
         try:
             cells = json.load(file)["cells"]
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{os.fspath(path)} is not a notebook: no JSON object with 'cells'.") from None
-    found: dict[str, Record] = {}
-    for cell in cells:
-        for output in cell.get("outputs", []):
-            fields: dict[str, Any] | None = output.get("metadata", {}).get(KEY)
-            if fields is None:
-                continue
-            entry = Record(**fields)
-            if found.get(entry.name, entry) != entry:
-                raise ValueError(f"{os.fspath(path)} records {entry.name!r} twice: {found[entry.name]} and {entry}.")
-            found[entry.name] = entry
-    return list(found.values())
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return [output["metadata"][KEY] for output in outputs if KEY in output.get("metadata", {})]
 
 
 def in_notebook() -> bool:

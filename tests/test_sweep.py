@@ -62,6 +62,11 @@ if what == "record":  # elsewhere its import would cost more than the trial
 """
 
 
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch):
+    monkeypatch.setenv("MLCOURSE_TRACK", "off")  # tests/test_sweep_tracked.py is about that
+
+
 @pytest.fixture
 def notebook(tmp_path) -> Path:
     cells = [

@@ -29,6 +29,11 @@ with log.open("a") as file:
 """
 
 
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch):
+    monkeypatch.setenv("MLCOURSE_TRACK", "off")  # tests/test_sweep_tracked.py is about that
+
+
 def write_notebook(path: Path) -> Path:
     cells = [
         {"cell_type": "code", "id": f"cell-{number}", "metadata": {"tags": ["parameters"] if number == 0 else []},

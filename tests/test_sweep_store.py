@@ -14,6 +14,11 @@ from mlcourse.sweep.parameters import SweepError
 from mlcourse.sweep.workers import SweepStopped
 
 
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch):
+    monkeypatch.setenv("MLCOURSE_TRACK", "off")  # tests/test_sweep_tracked.py is about that
+
+
 def notebook(*sources: str) -> dict:
     """A notebook whose first cell holds the parameters; it imports nothing."""
     cells = [

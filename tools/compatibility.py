@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 COLAB = (
     "numpy==2.1.*", "jax==0.7.2", "jaxlib==0.7.2", "flax==0.11.2", "optax==0.2.8", "matplotlib==3.10.0",
     "ipywidgets==7.7.1", "ipykernel==6.17.1", "ipython==7.34.0", "scikit-learn>=1.6", "scipy>=1.15", "pandas>=2.2",
-    "platformdirs", "tqdm",
+    "platformdirs", "tqdm", "einops",
 )  # fmt: skip
 
 

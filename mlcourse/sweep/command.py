@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         outcome = sweep(
             arguments.notebook, out=arguments.out, workers=arguments.workers, retries=arguments.retries,
             seconds=arguments.time_limit, memory=arguments.memory_limit, retry_failed=arguments.retry_failed,
-            scheduler=arguments.scheduler, fork=not arguments.no_fork, **given,
+            scheduler=arguments.scheduler, fork=not arguments.no_fork, track=not arguments.no_track, **given,
         )  # fmt: skip
     except SweepError as error:
         return refused(error)
@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     add("--retry-failed", action="store_true", help="run trials that failed before again")
     add("--scheduler", metavar="ADDRESS", help="run the trials on this Dask cluster, for example tcp://host:8786")
     add("--no-fork", action="store_true", help="start ordinary kernels")
+    add("--no-track", action="store_true", help="log nothing to Trackio (see `python -m mlcourse dashboard`)")
     return made
 
 

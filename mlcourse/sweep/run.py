@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from mlcourse.sweep import kernels
 from mlcourse.sweep.parameters import Mismatch, SweepError, declared, plain
 from mlcourse.sweep.store import FULL, Plan, Store, opened, read_rows
+from mlcourse.sweep.tracked import tracked
 from mlcourse.sweep.trials import expand
 from mlcourse.sweep.workers import CACHE, SweepStopped, cache_settings, connected, run_dask, run_local
 
@@ -46,6 +47,7 @@ def sweep(
     scheduler: str | None = None,
     fork: bool = True,
     progress: bool = True,
+    track: bool = True,
 ) -> Outcome:
     """Every trial of a sweep executed, or what is missing of them if `out` holds a part already.
 
@@ -61,6 +63,7 @@ def sweep(
         scheduler: address of a Dask scheduler, whose workers then run the trials.
         fork: take kernels from a fork server where the system allows.
         progress: show a bar with the time left.
+        track: log each finished trial to Trackio as one run (see `mlcourse.sweep.tracked`).
 
     Raises:
         SweepError: what was asked for can't be run; nothing was started.
@@ -70,7 +73,12 @@ def sweep(
     path = Path(notebook)
     plan = planned(path, given, trials=trials, samples=samples, sample_seed=sample_seed)
     limits = {"cwd": str(path.resolve().parent), "seconds": seconds, "memory": memory}
-    with stopping_when_full(out), connected(scheduler) as client, opened(Path(out), plan) as found:
+    with (
+        stopping_when_full(out),
+        connected(scheduler) as client,
+        opened(Path(out), plan) as found,
+        tracked(found.folder, path.stem, sorted(found.rows), wanted=track) as tell,
+    ):
         jobs = {number: {"notebook": plan.notebook, "given": plan.trials[number]} | limits
                 for number in found.missing(retry_failed=retry_failed)}  # fmt: skip
         if client:
@@ -82,7 +90,7 @@ def sweep(
                 contextlib.closing(replies),
                 tqdm(total=len(plan.trials), initial=len(plan.trials) - len(jobs), unit="trial", disable=not progress) as bar,
             ):
-                keep(replies, found, bar)
+                keep(replies, found, bar, tell)
         finally:
             from mlcourse.sweep.report import write_report  # SciPy and Matplotlib: a refusal must not wait for them
 
@@ -159,14 +167,15 @@ def with_kernels(jobs: dict[int, dict], found: Store, *, workers: int, retries: 
             server.stop()
 
 
-def keep(replies: Iterator[tuple[int, dict]], found: Store, bar: tqdm) -> None:
-    """Rows and notebooks into the store as they come."""
+def keep(replies: Iterator[tuple[int, dict]], found: Store, bar: tqdm, tell: Callable[[int], None]) -> None:
+    """Rows and notebooks into the store as they come; `tell` is called with the number of each trial that is kept."""
     written = time.monotonic()
     for number, reply in replies:
         if reply["status"] == "full":
             raise OSError(FULL[0], reply["error"])
         row, notebook = finished(found, number, reply)
         found.commit(row, notebook)
+        tell(number)
         bar.update()
         failed = sum(row["status"] != "ok" for row in found.rows.values())
         bar.set_postfix_str(f"{failed} failed" if failed else "")
