@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake
-from mlcourse.checks.values import like
 from mlcourse.checks.lesson06_attention import normals, softmax
+from mlcourse.checks.values import like
 
 # 6.10 cache_step(q, k, v, keys, values, *, position) -> output (heads, d), keys, values (heads, context, d)
 
