@@ -112,4 +112,15 @@ CARDS = {
             "A million characters: a model that is not tiny learns them by heart.",
         ),
     ),
+    "python_reference": Card(
+        "The Python language reference",
+        "the help topics of Python 3.11.7 (pydoc_data.topics), each paragraph once, without tables; tools/make_text.py",
+        "PSF License Version 2 (mlcourse/texts/LICENSE-PSF.txt); Copyright (c) 2001-2023 Python Software Foundation",
+        "341,227 characters in 8,627 lines, 94 different characters",
+        (
+            "Manual prose with grammar rules and code between: easier to predict than a novel, and full of set phrases.",
+            "Lines are broken near column 70, so a model also learns to count to there.",
+            "A third of a million characters: a model that is not tiny learns them by heart.",
+        ),
+    ),
 }

@@ -5,6 +5,7 @@ import itertools
 import operator
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,9 @@ _SHAKESPEARE = Published(
     "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     1_115_394,
 )
+_TEXTS = ("python_reference", "tiny_shakespeare")
+_REFERENCE = Path(__file__).parent / "texts" / "python_reference.txt"
+_REFERENCE_SHA256 = "03179b7d03c50dba160fd4404b9666e26adfc411dae4d53639ab2c1295b6dd86"
 
 
 def load(name: str, *, folder: str | os.PathLike | None = None) -> Dataset:
@@ -95,10 +99,10 @@ def load(name: str, *, folder: str | os.PathLike | None = None) -> Dataset:
     >>> print(digits.card.licence)
     CC BY 4.0 (UCI Machine Learning Repository)
     """
-    if name == "tiny_shakespeare":
-        raise DataError("'tiny_shakespeare' is a text without labels. Use `load_text('tiny_shakespeare')`.")
+    if name in _TEXTS:
+        raise DataError(f"{name!r} is a text without labels. Use `load_text({name!r})`.")
     if name not in CARDS:
-        raise DataError(unknown_name("data set", name, set(CARDS) - {"tiny_shakespeare"}))
+        raise DataError(unknown_name("data set", name, set(CARDS) - set(_TEXTS)))
     official_test = None
     if name == "mnist":
         x, y = _mnist("train", folder)
@@ -112,16 +116,26 @@ def load(name: str, *, folder: str | os.PathLike | None = None) -> Dataset:
 
 
 def load_text(name: str, *, folder: str | os.PathLike | None = None) -> Text:
-    """The text of that name; for now there is one, "tiny_shakespeare" (1.1 MB, downloaded once).
+    """The text of that name: "python_reference" (embedded) or "tiny_shakespeare" (1.1 MB, downloaded once).
 
-    `folder` and what is raised: as in `load`.
+    `folder` and what is raised: as in `load`; DataError also where the embedded text was changed.
 
+    >>> load_text("python_reference")
+    Text('python_reference': 341,227 characters, 94 different ones)
     >>> print(CARDS["tiny_shakespeare"].size)
     1,115,394 characters in 40,000 lines, 65 different characters
     """
-    if name != "tiny_shakespeare":
-        raise DataError(unknown_name("text", name, ["tiny_shakespeare"]))
-    return Text(name, fetch(_SHAKESPEARE, folder=folder).decode("ascii"), CARDS[name])
+    if name not in _TEXTS:
+        raise DataError(unknown_name("text", name, _TEXTS))
+    content = _reference() if name == "python_reference" else fetch(_SHAKESPEARE, folder=folder)
+    return Text(name, content.decode("ascii"), CARDS[name])
+
+
+def _reference() -> bytes:
+    content = _REFERENCE.read_bytes().replace(b"\r\n", b"\n")  # Git on Windows may have changed the ends of lines
+    if hashlib.sha256(content).hexdigest() != _REFERENCE_SHA256:
+        raise DataError(f"{_REFERENCE} is not the text that was published. Install the package again, or `git checkout` it.")
+    return content
 
 
 def _embedded(name: str) -> Examples:

@@ -31,10 +31,17 @@ TABLE = {  # module: (inside the package, outside, outside but lazily)
     "optimizers_torch": ("optimizer_settings", "torch", ""),
     "normalisation": ("", "", ""),
     "curvature": ("", "jax numpy", ""),
+    "transformer": ("", "flax jax numpy", ""),
+    "transformer_torch": ("transformer", "numpy torch", ""),
+    "text": ("data", "numpy", ""),
     "repro": ("", "numpy", ""),
+    "checkpoint": ("", "jax numpy", ""),
     "record": ("stats", "", "IPython"),
+    "model_card": ("record", "", ""),
     "plots": ("stats", "matplotlib numpy", ""),
     "widgets": ("plots", "ipywidgets matplotlib numpy", ""),
+    "tracking": ("repro", "", "huggingface_hub tensorboardX torch trackio wandb"),
+    "train_command": ("checkpoint data repro sweep tracking train", "flax jax optax tqdm yaml", ""),
     "notebooks": ("record", "nbclient nbformat traitlets", "papermill"),
     "lint": ("notebooks site", "nbformat", ""),
     "exercises": ("", "nbformat nbgrader", ""),
@@ -42,11 +49,12 @@ TABLE = {  # module: (inside the package, outside, outside but lazily)
 }
 GROUPS = {  # every module of a folder, at most
     "sweep": (
-        "sweep plots record repro stats",
+        "sweep plots record repro stats tracking",
         "IPython ipykernel jupyter_client nbclient papermill psutil tqdm traitlets yaml",
         "distributed matplotlib",
     ),
-    "checks": ("checks", "numpy", "jax torch IPython"),
+    "report": ("report checks", "psutil tqdm", "IPython traitlets"),
+    "checks": ("checks model_card record", "numpy", "jax torch IPython"),
     "search": ("search", "jax numpy scipy threadpoolctl", ""),
     "sizing": ("sizing", "flax jax optax torch", ""),
 }
