@@ -17,6 +17,7 @@ import functools
 import json
 import os
 import re
+import signal
 import tempfile
 import uuid
 from pathlib import Path
@@ -156,6 +157,8 @@ def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="mlcourse-")
     config.add_cleanup(folder.cleanup)
     os.environ["MLCOURSE_PROGRESS"] = os.path.join(folder.name, "progress.json")  # tests never write the reader's own
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: Ctrl-C, which is tested, is ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if nbval is None or getattr(nbval.kernel, "patched_by_mlcourse", False):
         return
     nbval.kernel.patched_by_mlcourse = True

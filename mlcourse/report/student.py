@@ -63,6 +63,7 @@ class Alarm:
     def __init__(self, seconds: float):
         self.seconds, self.deadline = seconds, float("inf")
         self.turn = threading.Lock()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a command in the background has inherited to ignore it
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self) -> None:
