@@ -22,7 +22,7 @@ Merges = list[tuple[int, int]]
 
 def induction_batch(
     seed: int, *, batch: int, time: int, vocab: int, periods: tuple[int, int] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sequences that repeat a random block, and a mask of the tokens that what came before gives away.
 
     Each row draws a period, then a block of that many different random tokens, and repeats the block to the end. From the
@@ -34,14 +34,15 @@ def induction_batch(
         periods: shortest and longest period; by default time // 4 and time // 2.
 
     Returns:
-        tokens int32 (batch, time) and predictable bool (batch, time): `transformer.loss(model, tokens, predictable)`.
+        tokens int32 (batch, time), predictable bool (batch, time), as in `transformer.loss(model, tokens, predictable)`, and
+        the period of each row, (batch,).
 
     Raises:
         DataError: periods that leave nothing to predict, or too few tokens for a block of different ones.
 
-    >>> tokens, predictable = induction_batch(1, batch=1, time=10, vocab=16, periods=(4, 4))
+    >>> tokens, predictable, _ = induction_batch(1, batch=1, time=10, vocab=16, periods=(4, 4))
     >>> tokens[0].tolist()
-    [1, 12, 7, 10, 1, 12, 7, 10, 1, 12]
+    [9, 2, 14, 4, 9, 2, 14, 4, 9, 2]
     >>> predictable[0].astype(int).tolist()
     [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
 
@@ -54,9 +55,9 @@ def induction_batch(
         raise DataError(f"a block of {high} different tokens, but vocab={vocab}. Take more tokens or shorter `periods`.")
     rng = np.random.default_rng(seed)
     period = rng.integers(low, high + 1, size=(batch, 1))
-    block = rng.permuted(np.tile(np.arange(vocab), (batch, 1)), axis=1)
+    block = np.argsort(rng.random((batch, vocab)), axis=1)  # a random order of all tokens
     place = np.arange(time)
-    return np.take_along_axis(block, place % period, axis=1).astype(np.int32), place > period
+    return np.take_along_axis(block, place % period, axis=1).astype(np.int32), place > period, period[:, 0]
 
 
 def corpus(name: str = "python", *, folder: str | os.PathLike | None = None) -> str:

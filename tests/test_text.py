@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_every_row_repeats_its_block_and_the_mask_is_what_a_look_back_gives_away():
-    tokens, predictable = text.induction_batch(0, batch=200, time=24, vocab=16)
+    tokens, predictable, period = text.induction_batch(0, batch=200, time=24, vocab=16)
     assert tokens.dtype == np.int32 and tokens.min() == 0 and tokens.max() == 15
     periods = []
     for row, mask in zip(tokens.tolist(), predictable, strict=True):
@@ -26,11 +26,12 @@ def test_every_row_repeats_its_block_and_the_mask_is_what_a_look_back_gives_away
             if earlier:
                 assert row[t] == row[earlier[-1] + 1]
         periods.append(int(mask.argmax()) - 1)
+    assert periods == period.tolist()
     assert set(periods) == set(range(6, 13))  # time // 4 to time // 2
 
 
 def test_no_fixed_distance_gives_the_token_away():
-    tokens, predictable = text.induction_batch(0, batch=2000, time=24, vocab=16)
+    tokens, predictable, period = text.induction_batch(0, batch=2000, time=24, vocab=16)
     hits = [(tokens[:, d:] == tokens[:, :-d])[predictable[:, d:]].mean() for d in range(1, 20)]
     assert max(hits) < 0.35  # the seven periods, and multiples of the short ones
 

@@ -219,7 +219,7 @@ def test_the_same_weights_give_the_same_logits_in_pytorch(positions, causal):
 
 
 def test_both_frameworks_draw_the_same_loss_curve_over_200_steps():
-    tokens, predictable = text.induction_batch(0, batch=512, time=13, vocab=11)
+    tokens, predictable, _ = text.induction_batch(0, batch=512, time=13, vocab=11)
     order = np.random.default_rng(0).integers(0, 512, size=(200, 16))
     optimizer = optax.adamw(3e-3, b2=0.99, weight_decay=0.1)
     graph, params = nnx.split(Transformer(TINY, rngs=nnx.Rngs(0)), nnx.Param)
