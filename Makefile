@@ -9,7 +9,7 @@ PORTABLE := XLA_FLAGS="--xla_cpu_max_isa=SSE4_2 --xla_cpu_multi_thread_eigen=fal
             ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable kill-rate binder-memory bench bench-optimizers bench-search bench-sweep bench-transformer train report dashboard
+.PHONY: help run test lab lint format exercises execute site lock upgrade test-colab test-newest test-portable test-sizing kill-rate binder-memory bench bench-optimizers bench-search bench-sweep bench-transformer train report dashboard
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-newest:  ## the same with the newest releases, in .venv-newest
 
 test-portable:  ## stored outputs against a run with one thread and SSE4.2 only
 	@$(PORTABLE) $(PYTHON) -m pytest notebooks solutions $(NBVAL)
+
+test-sizing:  ## the memory of 126 training steps beside PyTorch's own trackers (10 minutes)
+	@$(PYTHON) -m pytest tests/test_sizing_live.py -m "slow or not slow" --numprocesses=2
 
 binder-memory:  ## measure the memory of JupyterLab with lesson 01 running
 	@$(PYTHON) tools/binder_memory.py

@@ -68,36 +68,6 @@ def test_the_trace_on_shapes_is_the_step_on_real_memory(task, batch, options):
     assert traced.parameters == live.parameters
 
 
-def test_saved_bytes_are_what_the_hooks_of_autograd_see_with_storages_counted_once():
-    task, seen = small_gpt(), {}
-    model = task.model()
-    own = {p.untyped_storage()._cdata for p in model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.setdefault(t.untyped_storage()._cdata, t), lambda t: t):
-        task.loss(model, *task.batch(3))
-    live = sum(t.untyped_storage().nbytes() for key, t in seen.items() if key not in own)
-    assert trace_torch(task, 3).saved == pytest.approx(live, rel=0.01)
-
-
-def test_the_tensor_peak_is_what_torchs_own_tracker_reports():
-    tracker = pytest.importorskip("torch.distributed._tools.mem_tracker")
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    task = find_task("resnet18-cifar")
-    with FakeTensorMode():
-        model = task.model()
-        update = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, foreach=True)
-        memory = tracker.MemTracker()
-        memory.track_external(model, update)
-        with memory:
-            for _ in range(2):
-                memory.reset_mod_stats()
-                task.loss(model, *task.batch(32)).backward()
-                update.step()
-                update.zero_grad()
-    peak = next(iter(memory.get_tracker_snapshot("peak").values()))["Total"]
-    assert trace_torch(task, 32, optimizer="momentum").peak == pytest.approx(peak, rel=0.01)
-
-
 @pytest.mark.parametrize(
     "model, batch, options, saved, peak",
     [  # figures of an independent count, in MB
