@@ -54,6 +54,10 @@ def flash_attention(q, k, v, dropout_p=0.0, is_causal=False, scale=None):
     return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, scale=scale)[0]
 
 
+def no_hook(hook):
+    return SimpleNamespace(remove=lambda: None)
+
+
 def tracked(task, batch, *, optimizer="adamw", precision="fp32", checkpoint=False, lora=0):
     """(saved bytes, peak bytes) of the second step, counted by PyTorch, on tensors of the CPU without memory."""
     low = torch.bfloat16 if precision == "mixed-bf16" else None
@@ -78,7 +82,7 @@ def tracked(task, batch, *, optimizer="adamw", precision="fp32", checkpoint=Fals
             wrap_blocks(model, low)
         for parameter in model.parameters():
             if not parameter.requires_grad:  # MemTracker hooks all of them, and a frozen one refuses
-                parameter.register_hook = parameter.register_post_accumulate_grad_hook = lambda hook: SimpleNamespace(remove=int)
+                parameter.register_hook = parameter.register_post_accumulate_grad_hook = no_hook
         held = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
         update = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad], True)
         memory = tracker.MemTracker()
