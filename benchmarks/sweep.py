@@ -1,6 +1,6 @@
 """Seconds of 20 trials in five ways, of a small notebook and of lesson 01 (quick profile); prints tables for this machine.
 
-    python benchmarks/sweep.py [--trials 20] [--notebook notebooks/01_training_loop.ipynb] [--ways shell,api,...]
+    python benchmarks/sweep.py [--trials 20] [--notebooks small,notebooks/01_training_loop.ipynb] [--ways shell,api,...]
 
 Every way runs the same trials, `learning_rate` from 0.01 on, in a process of its own that has ended before it is measured, so
 that the processor time is that of everything it started. The shell loop and the API are papermill's as it ships. After each
@@ -44,8 +44,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import optax
 from flax import nnx
-
-import nbformat
 
 from mlcourse.record import record"""),
     ("", """begun = time.process_time()
@@ -190,13 +188,14 @@ def small_notebook(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--notebook", type=Path, default=PROJECT / "notebooks" / "01_training_loop.ipynb")
+    parser.add_argument("--notebooks", default=f"small,{PROJECT / 'notebooks' / '01_training_loop.ipynb'}")
     parser.add_argument("--ways", default=",".join(WAYS))
     arguments = parser.parse_args()
     rates = [f"{0.01 * (number + 1):g}" for number in range(arguments.trials)]
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for notebook in (small_notebook(Path(folder)), arguments.notebook.resolve()):
+        for name in arguments.notebooks.split(","):
+            notebook = small_notebook(Path(folder)) if name == "small" else Path(name).resolve()
             costs = compare(notebook, arguments.ways.split(","), rates)
             print(f"\n{notebook.stem}, {arguments.trials} trials; {machine}; all recorded the same numbers\n", flush=True)
             print(table(costs, arguments.trials), flush=True)

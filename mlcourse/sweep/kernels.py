@@ -31,7 +31,11 @@ ADDRESS = "MLCOURSE_FORKSERVER"  # where a server listens that somebody else sta
 PRELOAD = "MLCOURSE_PRELOAD"  # modules for a server of one's own, with commas
 MODULES = ("numpy", "matplotlib.pyplot", "jax", "jax.numpy", "optax", "flax.nnx")
 SAFE = {"numpy", "scipy", "sklearn", "matplotlib", "jax", "flax", "optax", "torch", "mlcourse"}  # start no thread on import
-IMPLIED = {"mlcourse.data": "sklearn.datasets", "mlcourse.stats": "scipy.stats"}  # what modules import when they are used
+IMPLIED = {  # what modules import when they are used
+    "mlcourse.data": "sklearn.datasets",
+    "mlcourse.record": "scipy.stats",
+    "mlcourse.stats": "scipy.stats",
+}
 NAME = "mlcourse"  # of the kernelspec and of the provisioner
 SECONDS_TO_START = 120  # a busy machine imports for a minute
 
