@@ -1,8 +1,11 @@
 """The exercises of lesson 01, the training loop, in order: cases, what is right, and the mistakes people make."""
 
-from mlcourse.checks.lesson01_models import ACCURACY, DEPENDENCY_CHART, FIT
-from mlcourse.checks.lesson01_random import EPOCHS, MINIBATCHES, NOISY_COPIES
-from mlcourse.checks.lesson01_values import CONSTANT_BASELINE, CROSS_ENTROPY, NUMERICAL_GRADIENT, SGD_STEP
+from mlcourse.checks.lesson01_fit import FIT
+from mlcourse.checks.lesson01_gradients import NUMERICAL_GRADIENT, SGD_STEP
+from mlcourse.checks.lesson01_losses import CONSTANT_BASELINE, CROSS_ENTROPY
+from mlcourse.checks.lesson01_minibatches import EPOCHS, MINIBATCHES
+from mlcourse.checks.lesson01_models import ACCURACY, DEPENDENCY_CHART
+from mlcourse.checks.lesson01_noise import NOISY_COPIES
 
 NOTEBOOK = "01_training_loop"
 EXERCISES = (
