@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mlcourse.files import write_whole
+
 FORMAT = "mlcourse checkpoint 1"
 DTYPES = {  # NumPy's name: the name in the file
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL",
@@ -73,7 +75,7 @@ def save(path: str | os.PathLike, state: Any, metadata: dict | None = None, *, p
     sha256 = fingerprint(facts, table, content)
     header = json.dumps({"__metadata__": facts | {"sha256": sha256}} | table).encode()
     header += b" " * (-len(header) % 8)
-    write_whole(Path(path), len(header).to_bytes(8, "little") + header + content)
+    write_whole(path, len(header).to_bytes(8, "little") + header + content)
     return sha256
 
 
@@ -204,17 +206,3 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         kind = jax.numpy.dtype(names[entry["dtype"]])
         arrays[name] = np.frombuffer(content[start:stop], kind.newbyteorder("<")).reshape(entry["shape"]).astype(kind)
     return facts, arrays
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes beside the file, waits until the disk has it, and only then puts it in the file's place."""
-    beside = path.with_name(f"{path.name}.part")  # what a killed process left there is written over
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

@@ -8,7 +8,6 @@ import argparse
 import difflib
 import json
 import logging
-import os
 import re
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearSolutions
 
 from mlcourse.errors import unknown_name
+from mlcourse.files import write_whole
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 HEADING = re.compile(r"^#+ Exercise (?P<id>\d+\.\d+)\W+(?P<title>.+)$", re.MULTILINE)
@@ -179,16 +179,10 @@ def main(argv: list[str]) -> int:
             state = "differs from" if target.exists() else "is missing from"
             print(f"{target.as_posix()} {state} what {source.as_posix()} gives. Run `make exercises`; edit only solutions/.")
         else:
-            _write(target, text)
+            target.parent.mkdir(exist_ok=True)
+            write_whole(target, text)
             print(f"{target.as_posix()} made from {source.as_posix()}")
     if not options.names and (left := sorted({path.stem for path in Path("exercises").glob("*.ipynb")} - set(known))):
         print(f"exercises/{left[0]}.ipynb has no solutions/{left[0]}.ipynb. Delete it, or add its source.", file=sys.stderr)
         return 1
     return 1 if options.check and different else 0
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

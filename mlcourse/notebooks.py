@@ -14,6 +14,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from mlcourse.files import write_whole
 from mlcourse.record import read_records
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -45,8 +46,7 @@ def strip(notebook: NotebookNode) -> NotebookNode:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write the file whole or not at all: a reader never meets half a notebook."""
-    with replaced(path) as new:
-        nbformat.write(notebook, new)
+    write_whole(path, nbformat.writes(notebook) + "\n")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from mlcourse.files import write_whole
+
 REPOSITORY = "mlcourse-org/mlcourse"
 BRANCH = "main"
 FIRST_LESSON = "notebooks/01_training_loop.ipynb"
@@ -87,6 +89,6 @@ def main(argv: list[str]) -> int:
         else:
             new = BADGE_LINE.sub(lambda _: badges(FIRST_LESSON), old)
         if new != old:
-            path.write_text(new, encoding="utf-8")
+            write_whole(path, new)
             print(f"{path}: badges and set-up cell renewed")
     return 0

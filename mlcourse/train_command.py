@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from mlcourse import checkpoint, data, repro, tracking
 from mlcourse.errors import DivergedError, DownloadError, unknown_name
+from mlcourse.files import write_whole
 from mlcourse.sweep.parameters import Mismatch, Parameter, SweepError, converted, declared, value_of_text
 from mlcourse.sweep.trials import Loader
 from mlcourse.train import Row, train
@@ -267,13 +268,13 @@ def run(config: dict[str, Any], out: Path, *, progress: bool = True) -> dict[str
                 done += count
                 metadata = {"config": config, "history": history, "begun": begun}
                 parent = checkpoint.save(path, state, metadata, parent=parent)
-        replace(out / "history.csv", as_csv(history))
+        write_whole(out / "history.csv", as_csv(history))
         names = ("train_loss", "train_error", "validation_loss", "validation_error")
         numbers = {name: history[-1][name] for name in names}
         if config["test"]:
             numbers["test_error"] = made.test_error(state)
         result = {"numbers": numbers, "manifest": manifest | {"seconds": round(time.time() - begun, 3)}}
-        replace(out / "result.json", json.dumps(result, indent=1) + "\n")
+        write_whole(out / "result.json", json.dumps(result, indent=1) + "\n")
         if tracker:
             tracker.save(path, kind="model")
             tracker.save(out / "result.json", kind="result")
@@ -324,12 +325,6 @@ def as_csv(history: list[Row]) -> str:
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()
-
-
-def replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
 
 
 def main(argv: list[str]) -> int:

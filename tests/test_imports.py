@@ -1,8 +1,8 @@
 """The architecture, executable: which module may import what.
 
 One row a module: other modules of the package, outside packages when the module is imported, and outside packages
-imported inside functions only. The standard library and `mlcourse.errors` are free to all. What a row allows and the module
-does not use is an error too, so the table stays the truth.
+imported inside functions only. The standard library, `mlcourse.errors` and `mlcourse.files` are free to all. What a row
+allows and the module does not use is an error too, so the table stays the truth.
 """
 
 import ast
@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "mlcourse"
 TABLE = {  # module: (inside the package, outside, outside but lazily)
     "__init__": ("", "", ""),
     "errors": ("", "", ""),
+    "files": ("", "", ""),
     "site": ("", "", ""),
     "stats": ("", "numpy scipy", ""),
     "cards": ("", "", ""),
@@ -94,7 +95,7 @@ def imports(source: str) -> tuple[set, set, set]:
         for name in names:
             top, *rest = name.split(".")
             if top == "mlcourse":
-                inside |= {*rest[:1]} - {"errors"}
+                inside |= {*rest[:1]} - {"errors", "files"}
             elif top not in sys.stdlib_module_names:
                 (lazily if node in in_functions else outside).add(top)
     return inside, outside, lazily - outside

@@ -143,19 +143,6 @@ def test_half_files_of_a_killed_sweep_are_removed_and_never_read(tmp_path):
                                "trials/0003.ipynb"]  # fmt: skip
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, call):
-    store.write_whole(tmp_path / "a.json", "old")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match="No space left"):
-        store.write_whole(tmp_path / "a.json", "new")
-    assert (names(tmp_path), (tmp_path / "a.json").read_text()) == (["a.json"], "old")
-
-
 def test_a_trials_notebook_is_named_after_its_parameters(tmp_path):
     plan = PLAN._replace(trials=[{"rate": 1e-05, "name": "a/../b c"}, {}, {"text": "long" * 100}])
     with store.opened(tmp_path, plan) as found:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlcourse.checks.engine import Exercise, Verdict
+from mlcourse.files import write_whole
 
 STALE = 10.0  # seconds after which a lock file counts as left behind by a kernel that died
 
@@ -125,11 +126,8 @@ def record(exercise_id: str, verdict: Verdict) -> None:
 
 
 def _write(kept: dict[str, dict]) -> None:
-    file = path()
     whole = json.dumps({"version": 1, "exercises": dict(sorted(kept.items()))}, indent=1, ensure_ascii=False)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(whole + "\n", encoding="utf-8")
-    os.replace(part, file)  # readers see the old file or the new one, never half of one
+    write_whole(path(), whole + "\n")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Exit status: 0 the report is written, whatever is in the notebooks; 2 there was 
 import argparse
 import datetime
 import importlib.util
-import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from mlcourse.files import write_whole
 from mlcourse.report import box, page
 from mlcourse.report.submission import Limits, Submission, examine
 
@@ -59,15 +59,12 @@ def report(folder: Path, *, out: Path, limits: Limits = DEFAULT, workers: int = 
             raise
     made = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     out.mkdir(parents=True, exist_ok=True)
-    replace(out / "report.csv", page.as_csv(done))
-    replace(out / "report.html", page.as_html(done, held_back=tightest.words, made=made))
+    for name, text in {
+        "report.csv": page.as_csv(done),
+        "report.html": page.as_html(done, held_back=tightest.words, made=made),
+    }.items():
+        write_whole(out / name, text.encode(errors="backslashreplace"))  # students can put half a character into a message
     return done
-
-
-def replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(new, path)
 
 
 def main(argv: list[str]) -> int:

@@ -2,13 +2,13 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mlcourse.errors import unknown_name
+from mlcourse.files import write_whole
 from mlcourse.search import space as spaces
 from mlcourse.search import strategies
 from mlcourse.search.precision import float64, one_thread
@@ -130,9 +130,7 @@ class Search:
         space = {name: {"kind": type(p).__name__, **p._asdict()} for name, p in self.space.items()}
         text = json.dumps({"format": 1, "space": space, "settings": self.settings, "num_asked": self.num_asked,
                            "trials": [t._asdict() for t in self.trials]}, indent=1, default=_plain)  # fmt: skip
-        unfinished = Path(f"{path}.{os.getpid()}.part")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+        write_whole(path, text)
 
     @classmethod
     def load(cls, path: str | Path) -> "Search":

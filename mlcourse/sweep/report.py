@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from mlcourse.files import write_whole
 from mlcourse.stats import Interval, mean_interval
-from mlcourse.sweep.store import write_whole
 
 SEED = "seed"  # the parameter over which is averaged
 PLOTS, LINES = 6, 8  # at most

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlcourse.files import write_whole
 from mlcourse.sweep.parameters import SweepError
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -49,27 +50,6 @@ def digest(notebook: dict) -> str:
         for cell in notebook["cells"]
     ]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write the file so that it survives a crash of the machine whole, or is as it was before."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with open(new, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError, AttributeError):  # the name too, where a folder can be flushed
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class Store:
