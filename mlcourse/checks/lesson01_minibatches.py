@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake, Property, listed
-from mlcourse.checks.values import same
+from mlcourse.checks.randomness import GLOBAL_GENERATOR, repeats, seed_matters
 
 # 1.2 minibatches(x, y, *, batch_size, seed, last) yields (x, y) for one epoch
 
@@ -101,28 +101,6 @@ def _last_is_random(run: Callable, **case: Any) -> bool:
     return case["last"] == "keep" or len(case["x"]) % case["batch_size"] == 0 or len(set(seen)) > 1
 
 
-def repeats(run: Callable, **case: Any) -> bool:
-    return same(run(**case), run(**case))
-
-
-def seed_matters(run: Callable, **case: Any) -> bool:
-    return not same(run(**case), run(**{**case, "seed": case["seed"] + 1}))
-
-
-def _leaves_global_generator(run: Callable, **case: Any) -> bool:
-    kept = np.random.get_state()  # noqa: NPY002 - the question is whether the answer touches it
-    try:
-        run(**case)
-        return all(np.array_equal(a, b) for a, b in zip(kept, np.random.get_state(), strict=True))  # noqa: NPY002
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
-
-
-GLOBAL_GENERATOR = Property(
-    "NumPy's global random generator was changed, and with it every later random number of the program. Make "
-    "one of your own: `rng = np.random.default_rng(seed)`.",
-    _leaves_global_generator,
-)
 _SHUFFLE_RULES = (
     Property(
         "The labels do not belong to their examples any more: x and y were shuffled apart. Draw one order and "

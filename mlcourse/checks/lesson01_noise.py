@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake, Property
-from mlcourse.checks.lesson01_minibatches import GLOBAL_GENERATOR, repeats, seed_matters
+from mlcourse.checks.randomness import GLOBAL_GENERATOR, repeats, seed_matters
 
 # 1.8 noisy_copies(x, *, num_copies, scale, seed) -> (num_copies, n, d): fresh Gaussian noise in every copy
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake, Property, listed
-from mlcourse.checks.values import same
+from mlcourse.checks.randomness import GLOBAL_GENERATOR, repeats, seed_matters
 
 # 3.1 he_weights(shapes, *, slope, seed) -> one array for each shape
 
@@ -95,23 +95,6 @@ def _layers_unrelated(run: Callable, **case: Any) -> bool:
 def _seeds_unrelated(run: Callable, **case: Any) -> bool:
     first, second = (_large(run(**{**case, "seed": case["seed"] + shift})) for shift in (0, 1))
     return all(_unrelated(a, b) for a in first for b in second)
-
-
-def _repeats(run: Callable, **case: Any) -> bool:
-    return same(run(**case), run(**case))
-
-
-def _seed_matters(run: Callable, **case: Any) -> bool:
-    return not same(run(**case), run(**{**case, "seed": case["seed"] + 1}))
-
-
-def _leaves_global_generator(run: Callable, **case: Any) -> bool:
-    kept = np.random.get_state()  # noqa: NPY002 - the question is whether the answer touches it
-    try:
-        run(**case)
-        return all(np.array_equal(a, b) for a, b in zip(kept, np.random.get_state(), strict=True))  # noqa: NPY002
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
 
 
 HE_WEIGHTS = Exercise(
@@ -224,19 +207,15 @@ HE_WEIGHTS = Exercise(
         ),
         Property(
             "Two calls with the same seed give different weights. Make the generator, or the key, from the seed.",
-            _repeats,
+            repeats,
         ),
-        Property("Another seed gives the same weights, so `seed` is not used.", _seed_matters),
+        Property("Another seed gives the same weights, so `seed` is not used.", seed_matters),
         Property(
             "A layer of one seed is a layer of the next seed: the layers' seeds were counted up (`seed + i`). Runs with "
             "different seeds are then not independent. Make one key from the seed, and split it.",
             _seeds_unrelated,
         ),
-        Property(
-            "NumPy's global random generator was changed, and with it every later random number of the program. Make "
-            "one of your own: `rng = np.random.default_rng(seed)`.",
-            _leaves_global_generator,
-        ),
+        GLOBAL_GENERATOR,
     ),
     hints=(
         "One output before the nonlinearity is a sum of fan_in products w·x. All are independent with mean 0, so the mean "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake, Property
-from mlcourse.checks.values import same
+from mlcourse.checks.randomness import GLOBAL_GENERATOR, repeats, seed_matters
 
 # 4.1 dropout(h, *, rate, seed, train) -> an array like h. Srivastava et al. 2014, in the inverted form.
 
@@ -121,31 +121,10 @@ def _share_is_right(out: np.ndarray, h: np.ndarray, rate: float) -> bool:
     return _share_is(out != 0, 1 - rate)
 
 
-def repeats(run: Callable, **case: Any) -> bool:
-    """Two calls with one seed give the same."""
-    return same(run(**case), run(**case))
-
-
 def _seed_matters(run: Callable, **case: Any) -> bool:
     off = not case["train"] or case["rate"] == 0
-    return off or not same(run(**case), run(**{**case, "seed": case["seed"] + 1}))
+    return off or seed_matters(run, **case)
 
-
-def leaves_global_generator(run: Callable, **case: Any) -> bool:
-    """NumPy's global generator is afterwards what it was before."""
-    kept = np.random.get_state()  # noqa: NPY002 - the question is whether the answer touches it
-    try:
-        run(**case)
-        return all(np.array_equal(a, b) for a, b in zip(kept, np.random.get_state(), strict=True))  # noqa: NPY002
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
-
-
-GLOBAL_GENERATOR = Property(
-    "NumPy's global random generator was changed, and with it every later random number of the program. Make one of your "
-    "own: `rng = np.random.default_rng(seed)`.",
-    leaves_global_generator,
-)
 
 DROPOUT = Exercise(
     id="4.1",

@@ -9,8 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake, Property
-from mlcourse.checks.lesson04_dropout import GLOBAL_GENERATOR, repeats
-from mlcourse.checks.values import same
+from mlcourse.checks.randomness import GLOBAL_GENERATOR, repeats, seed_matters
 
 # 4.6 fgsm(loss, params, x, y, *, epsilon) -> x like x. Goodfellow, Shlens and Szegedy 2015, section 4.
 
@@ -272,10 +271,6 @@ def _partners_come_once(mix: _Mix) -> bool:
     return len(set(mix.partner[mix.mixed])) == mix.mixed.sum()
 
 
-def _seed_matters(run: Callable, **case: Any) -> bool:
-    return not same(run(**case), run(**{**case, "seed": case["seed"] + 1}))
-
-
 def _labels_are(own: Callable, partner: Callable) -> Callable:
     """Holds unless the labels are those of these weights and partners, and not the right ones."""
 
@@ -377,7 +372,7 @@ MIXUP = Exercise(
         ),
         Property(
             "Another seed gives the same mixtures, so `seed` is not used. Make the generator from it.",
-            _seed_matters,
+            seed_matters,
         ),
         Property(
             "The partners are the same whatever the seed. Draw them with the generator that the seed made.",

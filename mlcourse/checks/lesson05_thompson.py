@@ -8,6 +8,7 @@ import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake, Property
 from mlcourse.checks.lesson05_decision import make_posterior
+from mlcourse.checks.randomness import GLOBAL_GENERATOR, repeats
 from mlcourse.checks.values import same
 
 # 5.8 thompson_sampling(posterior, X, y, candidates, *, noise, seed) -> draw (m,), the candidate to drill (d,)
@@ -72,21 +73,8 @@ def _model(case: dict, **noise: float) -> tuple[np.ndarray, np.ndarray]:
     return case["posterior"](case["X"], case["y"], case["candidates"], **noise)
 
 
-def _repeats(run: Callable, **case: Any) -> bool:
-    return same(run(**case), run(**case))
-
-
 def _seed_matters(run: Callable, **case: Any) -> bool:
     return not same(run(**case)[0], run(**{**case, "seed": case["seed"] + 1})[0])
-
-
-def _leaves_global_generator(run: Callable, **case: Any) -> bool:
-    kept = np.random.get_state()  # noqa: NPY002 - the question is whether the answer touches it
-    try:
-        run(**case)
-        return all(np.array_equal(a, b) for a, b in zip(kept, np.random.get_state(), strict=True))  # noqa: NPY002
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
 
 
 def _place_is(which: Callable) -> Callable:
@@ -209,7 +197,7 @@ THOMPSON = Exercise(
     properties=(
         Property(
             "Two calls with the same seed give different draws. Make the key from the seed: `jax.random.key(seed)`.",
-            _repeats,
+            repeats,
         ),
         Property(
             "The place is the *lowest* of the draw: that is the sign of minimisation. Take `argmax`.",
@@ -270,11 +258,7 @@ THOMPSON = Exercise(
             "Lᵀ), a draw is mean + L z, with z standard normal.",
             _right_covariance,
         ),
-        Property(
-            "NumPy's global random generator was changed, and with it every later random number of the program. Make one of "
-            "your own: `rng = np.random.default_rng(seed)`.",
-            _leaves_global_generator,
-        ),
+        GLOBAL_GENERATOR,
     ),
     hints=(
         "If z has independent standard normal entries, L z has the covariance L Lᵀ. So L is a Cholesky factor, and of "
