@@ -1,6 +1,7 @@
 """The notebook tools: execute, strip, run, lint, and the settings under which nbval compares."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mlcourse import __main__ as command_line
@@ -56,6 +58,15 @@ def printed(text, name="stdout"):
 @pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_stored_notebook_has_no_findings(path):
     assert list(map(str, lint.lint(path))) == []
+
+
+def test_the_hooks_of_a_commit_change_no_byte_of_the_stored_notebooks(tmp_path):
+    hooks = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    command = shlex.split(next(hook["entry"] for hook in hooks if hook["id"] == "nbstripout"))
+    assert command[:2] == ["tools/env", "nbstripout"]
+    copies = [Path(shutil.copy(path, tmp_path / f"{path.parent.name}-{path.name}")) for path in STORED]
+    subprocess.run([sys.executable, "-m", *command[1:], *map(str, copies)], check=True)
+    assert [path.name for path, copy in zip(STORED, copies, strict=True) if path.read_bytes() != copy.read_bytes()] == []
 
 
 # Lint: a clean notebook has no finding, and each rule finds its slip
