@@ -1,9 +1,12 @@
 """A drawing function and its choices into a widget for the screen, and into a figure for print.
 
-`explore(draw, rate=[...], batch=[...])` gives sliders; `static_view(draw, ...)` draws the same grid as small multiples.
+`explore(draw, rate=[...], batch=[...])` gives sliders, and a box to type into for a choice that is a string;
+`static_view(draw, ...)` draws the same grid as small multiples.
 The figure is sent as an image, not through an Output widget, so the widget is the same in JupyterLab, Colab and under nbval.
 """
 
+import functools
+import html
 import io
 import itertools
 from collections.abc import Callable, Iterable
@@ -13,17 +16,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlcourse.errors import DataError
 from mlcourse.plots import BLUE, GREY, ORANGE, describe, finish
 
 Draw = Callable[..., Axes]
 
 
 class Explorer(ipywidgets.VBox):
-    """One slider a choice, the figure they choose, and its text alternative below it."""
+    """One slider or text box a choice, the figure they choose, and its text alternative below it."""
 
-    def __init__(self, draw: Draw, choices: dict[str, list], *, figsize: tuple[float, float] = (6.4, 3.6)):
-        check_choices(choices)
+    def __init__(self, draw: Draw, choices: dict[str, list | str], *, figsize: tuple[float, float] = (6.4, 3.6)):
+        typed, choices = split_choices(choices)
         self.draw, self.figsize, self.choices = draw, figsize, choices
+        self.boxes = {
+            name: ipywidgets.Text(
+                value=value,
+                description=name.replace("_", " "),
+                continuous_update=False,  # drawn when the reader presses Enter
+                style={"description_width": "initial"},
+                layout={"width": "90%"},
+            )
+            for name, value in typed.items()
+        }
         self.sliders = {
             name: ipywidgets.SelectionSlider(
                 options=[(show(value), value) for value in values],
@@ -36,15 +50,23 @@ class Explorer(ipywidgets.VBox):
         }
         self.image = ipywidgets.Image(format="png")
         self.text = ipywidgets.HTML()
-        super().__init__([*self.sliders.values(), self.image, self.text])
-        for slider in self.sliders.values():
-            slider.observe(self.refresh, names="value")
+        controls = self.boxes | self.sliders
+        super().__init__([*controls.values(), self.image, self.text])
+        for control in controls.values():
+            control.observe(self.refresh, names="value")
         self.refresh()
 
     def refresh(self, _change=None) -> None:
-        """Draws what the sliders say now."""
+        """Draws what the controls say now; a text that can't be drawn is answered below the figure, which stays."""
+        chosen = {name: control.value for name, control in (self.boxes | self.sliders).items()}
         figure = Figure(figsize=self.figsize, layout="constrained")
-        ax = self.draw(figure.add_subplot(), **{name: slider.value for name, slider in self.sliders.items()})
+        try:
+            ax = self.draw(figure.add_subplot(), **chosen)
+        except DataError as error:
+            if not self.boxes:
+                raise
+            self.text.value = f"<b>{html.escape(str(error))}</b>"
+            return
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=100)
         self.image.value = png.getvalue()
@@ -53,15 +75,16 @@ class Explorer(ipywidgets.VBox):
 
     def __repr__(self) -> str:  # what nbval compares: no addresses, no image bytes
         sizes = " and ".join(f"{name} ({len(values)} values)" for name, values in self.choices.items())
-        return f"Explorer with sliders for {sizes}"
+        typed = f" and a text box for {' and '.join(self.boxes)}" if self.boxes else ""
+        return f"Explorer with sliders for {sizes}{typed}"
 
 
-def explore(draw: Draw, *, figsize: tuple[float, float] = (6.4, 3.6), **choices: Iterable) -> Explorer:
+def explore(draw: Draw, *, figsize: tuple[float, float] = (6.4, 3.6), **choices: Iterable | str) -> Explorer:
     """A widget with one slider a choice, starting in the middle of each.
 
     Args:
-        draw: `draw(ax, **choice) -> ax`; called with one value of each choice.
-        choices: name -> the values to slide through, at least one.
+        draw: `draw(ax, **choice) -> ax`; called with one value of each choice. A `DataError` about a typed text is shown.
+        choices: name -> the values to slide through, at least one; or the string a text box starts with.
 
     >>> def line(ax, slope):
     ...     ax.plot([0, 1], [0, slope], label="line")
@@ -71,18 +94,18 @@ def explore(draw: Draw, *, figsize: tuple[float, float] = (6.4, 3.6), **choices:
     >>> widget.alternative
     'line rises from 0 at 0 to 3 at 1.'
     """
-    return Explorer(draw, {name: list(values) for name, values in choices.items()}, figsize=figsize)
+    return Explorer(draw, choices, figsize=figsize)
 
 
-def static_view(draw: Draw, *, size: tuple[float, float] = (2.6, 2.1), wrap: int | None = None, **choices: Iterable) -> Figure:
+def static_view(draw: Draw, *, size: tuple[float, float] = (2.6, 2.1), wrap: int | None = None, **choices) -> Figure:
     """The whole grid of the widget as small multiples: the last choice runs along the rows, one panel a combination.
 
     With `wrap`, at most so many panels stand in a row: the first `wrap` values of the last choice for every combination
-    of the others, one row below the other, then the next values.
+    of the others, one row below the other, then the next values. A choice that is a string is the same in all panels.
     The figure belongs to the caller: `display(static_view(...))`, then `print(describe(figure))`.
     """
-    choices = {name: list(values) for name, values in choices.items()}
-    check_choices(choices)
+    typed, choices = split_choices(choices)
+    draw = functools.partial(draw, **typed)
     across = len(list(choices.values())[-1])
     combinations = list(itertools.product(*choices.values()))
     groups = len(combinations) // across
@@ -199,9 +222,13 @@ def show(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def check_choices(choices: dict[str, list]) -> None:
+def split_choices(choices: dict[str, Iterable | str]) -> tuple[dict[str, str], dict[str, list]]:
+    """The texts, and the lists of values to slide through."""
+    typed = {name: value for name, value in choices.items() if isinstance(value, str)}
+    choices = {name: list(values) for name, values in choices.items() if name not in typed}
     if not choices:
         raise ValueError("there is nothing to choose: pass at least one list of values, such as learning_rate=[0.01, 0.1].")
     for name, values in choices.items():
         if not values:
             raise ValueError(f"{name}={values} has no value to slide to; pass at least one.")
+    return typed, choices

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlcourse.errors import DataError
 from mlcourse.plots import describe
 from mlcourse.widgets import DrillByHand, explore, static_view
 
@@ -37,6 +38,36 @@ def test_the_static_view_shows_what_the_widget_shows_at_every_position():
 
 def test_the_widget_prints_without_addresses_or_image_bytes():
     assert repr(explore(draw, **CHOICES)) == "Explorer with sliders for slope (3 values) and start (2 values)"
+
+
+def draw_word(ax, word, power):
+    if not word.isalpha():
+        raise DataError(f"{word!r} holds more than letters <a> to <z>. Leave them out.")
+    return draw(ax, len(word) ** power, 0)
+
+
+def test_a_typed_text_is_drawn_with_every_position_of_the_sliders():
+    widget = explore(draw_word, word="four", power=[1, 2])
+    assert repr(widget) == "Explorer with sliders for power (2 values) and a text box for word"
+    assert list(widget.children[:2]) == [widget.boxes["word"], widget.sliders["power"]]
+    for word, power in [("six", 1), ("three", 1), ("three", 2)]:
+        widget.boxes["word"].value, widget.sliders["power"].value = word, power
+        assert widget.alternative == widget.text.value == f"line rises from 0 at 0 to {len(word) ** power} at 1."
+    panels = static_view(draw_word, word="four", power=[1, 2]).axes
+    assert [ax.get_title() for ax in panels] == ["power 1", "power 2"]
+    assert describe(panels[1]).endswith("to 16 at 1.")
+
+
+def test_a_text_that_cannot_be_drawn_is_answered_and_the_figure_stays():
+    widget = explore(draw_word, word="four", power=[1])
+    before = widget.image.value
+    widget.boxes["word"].value = "4"
+    assert widget.text.value == "<b>&#x27;4&#x27; holds more than letters &lt;a&gt; to &lt;z&gt;. Leave them out.</b>"
+    assert widget.image.value == before
+    widget.boxes["word"].value = "five"
+    assert widget.text.value == "line rises from 0 at 0 to 4 at 1." and widget.image.value != b""
+    with pytest.raises(DataError, match="holds more than letters"):  # without a box it is the caller's mistake
+        explore(lambda ax, word: draw_word(ax, word, 1), word=["4"])
 
 
 def test_one_choice_gives_one_row():
