@@ -184,13 +184,7 @@ def check_examples(x: np.ndarray, y: np.ndarray, num_classes: int) -> None:
     x, y = _pair(x, y)
     if x.dtype.kind not in "fiub":
         raise DataError(f"x has dtype {x.dtype}, expected real numbers. Encode its columns as numbers first.")
-    finite = np.isfinite(x)
-    if not finite.all():
-        first = tuple(int(i) for i in np.unravel_index(finite.argmin(), x.shape))
-        raise DataError(
-            f"x holds {x.size - finite.sum():,} values that are NaN or infinite, the first ({x[first]}) at "
-            f"x[{', '.join(map(str, first))}]. Drop those rows, or fill in a value from the training split."
-        )
+    _check_finite(x)
     if y.ndim != 1:
         raise DataError(
             f"y has shape {y.shape}, expected ({len(x)},): one class number per example. "
@@ -229,8 +223,8 @@ def split(
         Splits of (x, y) pairs, each in the order of the rows.
 
     Raises:
-        DataError: lengths differ, no examples, fractions out of range, `test` beside an official test set, a
-            split without examples.
+        DataError: lengths differ, no examples, x that is not finite, fractions out of range, `test` beside an official
+            test set, a split without examples; for a Dataset also what `check_examples` refuses.
 
     >>> splits = split(load("digits"))
     >>> splits
@@ -241,6 +235,7 @@ def split(
     """
     official_test = None
     if isinstance(examples, Dataset):
+        check_examples(examples.x, examples.y, examples.num_classes)
         official_test = examples.official_test
         examples = (examples.x, examples.y)
     if official_test is not None and test is not None:
@@ -256,6 +251,7 @@ def split(
             "Each must be at least 0, and their sum below 1."
         )
     x, y = _pair(*examples)
+    _check_finite(x)
     place = _hash_to_unit(x, salt)
     side = np.where(place < test, 2, np.where(place < test + validation, 1, 0))
     for number, (name, fraction) in enumerate([("train", 1 - validation - test), ("validation", validation), ("test", test)]):
@@ -360,6 +356,16 @@ def _pair(x: np.ndarray, y: np.ndarray) -> Examples:
     if len(x) == 0:
         raise DataError(f"there are no examples: x has shape {x.shape}. Check the filter or the split that gave them.")
     return x, y
+
+
+def _check_finite(x: np.ndarray) -> None:
+    if x.dtype.kind != "f" or (finite := np.isfinite(x)).all():
+        return
+    first = tuple(int(i) for i in np.unravel_index(finite.argmin(), x.shape))
+    raise DataError(
+        f"x holds NaN or infinite values: {x.size - finite.sum():,} of {x.size:,}, the first ({x[first]}) at "
+        f"x[{', '.join(map(str, first))}]. Drop those rows, or fill in a value from the training split."
+    )
 
 
 def _check_batch_size(batch_size: int, n: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from mlcourse.errors import DivergedError, StepError
+from mlcourse.errors import DataError, DivergedError, StepError
 
 Step = Callable[[Any, Any], tuple[Any, dict]]
 Evaluate = Callable[[Any], dict]
@@ -52,6 +52,7 @@ def train(
     Raises:
         StepError: `step` does not return `(state, metrics)` with scalar metrics and a "loss".
         ValueError: `batches` ended early, or a count is below 1.
+        DataError: a batch without examples.
         DivergedError: a loss is not finite. The message names the step; `error.history` holds the rows so far.
 
     >>> def step(w, batch): return w - 0.1 * 2 * (w - batch), {"loss": (w - batch) ** 2}
@@ -88,6 +89,7 @@ def run_block(step: Step, state: Any, batches: Iterable, *, done: int, stop: int
     """The state after the updates `done + 1` to `stop`, and their metrics as the framework gave them."""
     metrics = []
     for batch in itertools.islice(batches, stop - done):
+        check_batch(batch, done + len(metrics) + 1)
         result = step(state, batch)
         try:
             state, metric = result
@@ -114,6 +116,17 @@ def check_counts(num_steps: int, eval_every: int | None) -> None:
     for name, value in (("num_steps", num_steps), ("eval_every", eval_every)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name}={value!r}, but it counts updates: pass an integer of at least 1.")
+
+
+def check_batch(batch: Any, step: int) -> None:
+    """Raises where a batch of arrays holds no example: the mean of no losses is NaN, which would look like divergence."""
+    first = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    shape = getattr(first, "shape", None)
+    if shape and shape[0] == 0:
+        raise DataError(
+            f"step {step}: the batch is empty, its first array has shape {tuple(shape)}. Leave empty batches out, or check "
+            "the filter that made them; `data.minibatches` gives none."
+        )
 
 
 def describe_result(result: Any, step: int) -> str:

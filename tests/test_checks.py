@@ -364,6 +364,38 @@ def test_an_exercise_that_loops_for_ever_gets_a_message(answer, where):
     assert "a loop that runs for ever" in found[0]
 
 
+def test_an_endless_loop_in_compiled_code_cannot_be_stopped_but_the_reader_is_told():
+    code = """
+import jax
+from mlcourse.checks import engine, timelimit
+
+def cross_entropy(logits, labels):
+    return jax.lax.while_loop(lambda value: value >= 0, lambda value: value + 1, jax.numpy.float32(0))
+
+timelimit.GRACE = 0.3
+engine.examine(engine.find("1.1")._replace(seconds=0.3), cross_entropy)
+"""
+    process = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        said = process.stdout.readline() + process.stdout.readline()
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert said.startswith(
+        "Exercise 1.1 is not right yet.\n`cross_entropy` works for more than 0.3 seconds inside compiled code"
+    )
+    assert "Restart the kernel" in said and "the condition of the loop becomes False" in said
+
+
+def test_one_that_is_stopped_in_time_is_not_called_stuck(monkeypatch, capsys):
+    monkeypatch.setattr("mlcourse.checks.timelimit.GRACE", 1)
+    assert "was stopped after 0.2 seconds" in message(endless, DOUBLE._replace(seconds=0.2))
+    time.sleep(1.5)
+    assert capsys.readouterr().out == ""
+
+
 def test_one_that_sleeps_is_stopped_by_the_clock(monkeypatch):
     monkeypatch.setattr("mlcourse.checks.timelimit.PATIENCE", 1)
     start = time.monotonic()

@@ -163,7 +163,7 @@ def test_good_examples_pass():
         (
             [[0.0, 1.0], [2.0, np.nan], [np.inf, 0.0]],
             [0, 1, 1],
-            r"x holds 2 values that are NaN or infinite, the first \(nan\) at x\[1, 1\]. Drop those rows",
+            r"x holds NaN or infinite values: 2 of 6, the first \(nan\) at x\[1, 1\]. Drop those rows",
         ),
         (np.zeros((2, 1)), [[0, 1], [1, 0]], r"y has shape \(2, 2\), expected \(2,\).*argmax"),
         (np.zeros((2, 1)), [0.0, 1.0], r"y has dtype float64, expected integers.*astype\(np.int32\)"),
@@ -283,6 +283,17 @@ def test_a_split_without_any_example_is_an_error_unless_it_was_asked_for():
         split((x, y))  # 20 duplicates can be on one side only
     splits = split((x, y), validation=0, test=0)
     assert [len(y_part) for _, y_part in splits] == [20, 0, 0]
+
+
+def test_a_split_refuses_nan_and_the_labels_that_a_data_set_cannot_have(examples):
+    x, y = examples[0].copy(), examples[1]
+    x[7, 2] = np.nan
+    with pytest.raises(DataError, match=r"NaN or infinite values: 1 of 12,000, the first \(nan\) at x\[7, 2\]. Drop"):
+        split((x, y))
+    iris = load("iris")
+    with pytest.raises(DataError, match=r"the label 3 at y\[100\] is out of range.*num_classes=3"):
+        split(iris._replace(y=np.where(iris.y == 2, 3, iris.y)))
+    split((np.arange(40), np.arange(40)))  # whole numbers are finite
 
 
 def test_a_split_checks_lengths(examples):

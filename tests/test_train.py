@@ -2,10 +2,11 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlcourse.errors import DivergedError, StepError
+from mlcourse.errors import DataError, DivergedError, StepError
 from mlcourse.train import train
 
 
@@ -49,7 +50,6 @@ def test_the_tracker_sees_every_row_once_in_order():
 
 
 def test_metrics_of_any_framework_become_floats():
-    import jax.numpy as jnp
     import torch
 
     for value in (np.float32(2), jnp.array(2.0), torch.tensor(2.0), torch.tensor([2.0])[0]):
@@ -96,6 +96,12 @@ def test_batches_that_end_early_are_reported_with_both_counts():
         run(batches=[1, 2], num_steps=5)
     with pytest.raises(ValueError, match=r"num_steps=205, but `batches` ended after 150"):
         run(batches=range(150), num_steps=205)
+
+
+@pytest.mark.parametrize("batch", [(np.zeros((0, 3)), np.zeros(0)), np.zeros((0, 3)), [jnp.zeros((0, 3))]])
+def test_an_empty_batch_is_named_with_its_step_before_it_looks_like_divergence(batch):
+    with pytest.raises(DataError, match=r"step 2: the batch is empty, its first array has shape \(0, 3\)\. Leave empty"):
+        run(step=lambda state, batch: (state, {"loss": 1.0}), batches=[(np.zeros((5, 3)), np.zeros(5)), batch])
 
 
 @pytest.mark.parametrize("option", [{"num_steps": 0}, {"num_steps": 2.5}, {"eval_every": 0}])

@@ -7,6 +7,7 @@ too, are run on the same inputs; the one that gives the reader's values is named
 """
 
 import dis
+import functools
 import importlib
 import linecache
 import pkgutil
@@ -104,6 +105,14 @@ class _Problem(NamedTuple):
     words: str
     case: str | None = None  # the case that shows it
     mistake: str | None = None
+
+
+_STUCK = (
+    "Exercise {exercise.id} is not right yet.\n`{exercise.name}` works for more than {exercise.seconds:g} seconds inside "
+    "compiled code and can't be stopped from here: it looks like a `jax.lax.while_loop` (or a `fori_loop`) that runs for "
+    "ever. Restart the kernel (menu Kernel, Restart Kernel; what you passed is kept), then check that the condition of the "
+    "loop becomes False."
+)
 
 
 class Endless(Exception):
@@ -211,9 +220,14 @@ def outcomes(exercise: Exercise, function: Callable) -> dict[str, Any]:
 
 def _run(exercise: Exercise, answer: Callable, arguments: Case, framework: str) -> Any:
     """One run's value as NumPy, or Raised. The time limit holds for our own functions too. `arguments` are used up."""
+
+    def stuck() -> None:  # the verdict can't be given while the answer holds the thread, so this is printed
+        print(_STUCK.format(exercise=exercise), flush=True)
+
     try:
         given = values.to_framework(arguments, framework)
-        return limited(lambda: values.as_numpy(exercise.run(answer, **given)), seconds=exercise.seconds)
+        run = functools.partial(exercise.run, answer, **given)
+        return limited(lambda: values.as_numpy(run()), seconds=exercise.seconds, stuck=stuck)
     except (Exception, SystemExit, TimeLimit) as error:
         return Raised(error)
 

@@ -6,27 +6,30 @@ instead of working gets PATIENCE times as long by the clock.
 In the main thread a signal interrupts the call; in other threads, and where the system has no such signal, an
 exception is set in the thread from outside. Both try again and again, so that a loop which catches everything is
 stopped too, as soon as one interruption falls outside its `try`. Neither stops a single call into compiled code that
-never comes back (a `jax.lax.while_loop` without end): nothing inside the process can.
+never comes back (a `jax.lax.while_loop` without end): nothing inside the process can. The caller is told instead: `stuck`
+is called once, from another thread, when a call has not ended GRACE seconds after its interruption.
 """
 
+import contextlib
 import ctypes
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 LOOK = 0.05  # seconds between one look at the clock and the next
 AGAIN = 0.001  # seconds between one interruption and the next
 PATIENCE = 6
+GRACE = 5.0  # seconds between the interruption of a call and the word that it can't be interrupted
 
 
 class TimeLimit(BaseException):
     """The call ran longer than it may. Not an `Exception`, so `except Exception` in the call does not swallow it."""
 
 
-def limited(call: Callable[[], Any], *, seconds: float) -> Any:
-    """What `call()` returns.
+def limited(call: Callable[[], Any], *, seconds: float, stuck: Callable[[], None] | None = None) -> Any:
+    """What `call()` returns. `stuck()` is called where it should have been stopped and can't be.
 
     Raises:
         TimeLimit: it is not done after `seconds` of processor time, or PATIENCE times as many by the clock.
@@ -39,9 +42,30 @@ def limited(call: Callable[[], Any], *, seconds: float) -> Any:
     def is_over() -> bool:
         return time.process_time() > work_ends or time.monotonic() > clock_ends
 
-    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        return _by_signal(call, is_over)
-    return _by_thread(call, is_over)
+    in_main = threading.current_thread() is threading.main_thread()
+    stopping = _by_signal if hasattr(signal, "setitimer") and in_main else _by_thread
+    if stuck is None:
+        return stopping(call, is_over)
+    with _told_when_stuck(stuck, is_over):
+        return stopping(call, is_over)
+
+
+@contextlib.contextmanager
+def _told_when_stuck(stuck: Callable[[], None], is_over: Callable[[], bool]) -> Iterator[None]:
+    done = threading.Event()
+
+    def watch() -> None:
+        while not is_over():
+            if done.wait(0.5):
+                return
+        if not done.wait(GRACE):
+            stuck()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _by_signal(call: Callable[[], Any], is_over: Callable[[], bool]) -> Any:
