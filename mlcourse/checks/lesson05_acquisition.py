@@ -6,14 +6,17 @@ import numpy as np
 
 from mlcourse.checks.engine import Exercise, Mistake
 from mlcourse.checks.lesson05_decision import (
+    VARIANCE_AS_STD,
     Phi,
+    Slip,
     decision,
-    improvement_mistakes,
+    improvement_slips,
+    mistakes_of,
     phi,
     run_decision,
-    shared_mistakes,
+    shape_mistakes,
+    shared_slips,
     surveys,
-    variance_as_std,
 )
 
 # 5.5 probability_of_improvement(posterior, X, y, candidates, *, noise, margin)
@@ -39,7 +42,8 @@ PROBABILITY_OF_IMPROVEMENT = Exercise(
     rtol=1e-3,
     atol=1e-5,
     mistakes=(
-        *improvement_mistakes(_pi),
+        *mistakes_of(_pi, (*shared_slips(), *improvement_slips())),
+        *shape_mistakes(_pi),
         Mistake(
             "This is the density φ(z), which is highest where mean = best + margin. A probability is the area below: Φ(z).",
             decision(lambda mean, std, best, *, margin: phi((mean - best - margin) / std)),
@@ -89,7 +93,8 @@ EXPECTED_IMPROVEMENT = Exercise(
     rtol=1e-3,
     atol=1e-5,
     mistakes=(
-        *improvement_mistakes(_ei),
+        *mistakes_of(_ei, (*shared_slips(), *improvement_slips())),
+        *shape_mistakes(_ei),
         Mistake(
             "The standard deviation in front is missing: std (φ(z) + z Φ(z)).", _ei_terms(lambda z, std: phi(z) + z * Phi(z))
         ),
@@ -131,6 +136,35 @@ def _ucb(mean: np.ndarray, std: np.ndarray, best: float, *, width: float) -> np.
     return mean + width * std
 
 
+_BOUND_SLIPS = (
+    Slip(
+        "sign",
+        "This is the *lower* bound: that is the sign of minimisation. Optimism adds: mean + width std.",
+        change=lambda score: lambda mean, std, best, *, width: score(mean, -std, best, width=width),
+    ),
+    Slip(
+        "sign",
+        "This is the lower bound with its sign turned around, as a minimiser has it: width std - mean. Here more gold is "
+        "better: mean + width std.",
+        change=lambda score: lambda mean, std, best, *, width: score(-mean, std, best, width=width),
+    ),
+    Slip(
+        "width",
+        "The width was not used: mean + width std.",
+        change=lambda score: lambda mean, std, best, *, width: score(mean, std, best, width=1.0),
+    ),
+    Slip(
+        "width",
+        "A fixed width of 2 was used. Take the one that is given.",
+        change=lambda score: lambda mean, std, best, *, width: score(mean, std, best, width=2.0),
+    ),
+    Slip(
+        "width",
+        "The root of the width was taken. Papers write √β for it; here `width` stands in its place already.",
+        change=lambda score: lambda mean, std, best, *, width: score(mean, std, best, width=np.sqrt(width)),
+    ),
+)
+
 UPPER_CONFIDENCE_BOUND = Exercise(
     id="5.7",
     name="upper_confidence_bound",
@@ -143,29 +177,8 @@ UPPER_CONFIDENCE_BOUND = Exercise(
     rtol=1e-3,
     atol=1e-5,
     mistakes=(
-        *shared_mistakes(_ucb),
-        variance_as_std(_ucb),
-        Mistake(
-            "This is the *lower* bound: that is the sign of minimisation. Optimism adds: mean + width std.",
-            decision(lambda mean, std, best, *, width: mean - width * std),
-        ),
-        Mistake(
-            "This is the lower bound with its sign turned around, as a minimiser has it: width std - mean. Here more gold is "
-            "better: mean + width std.",
-            decision(lambda mean, std, best, *, width: width * std - mean),
-        ),
-        Mistake(
-            "The width was not used: mean + width std.",
-            decision(lambda mean, std, best, *, width: mean + std),
-        ),
-        Mistake(
-            "A fixed width of 2 was used. Take the one that is given.",
-            decision(lambda mean, std, best, *, width: mean + 2 * std),
-        ),
-        Mistake(
-            "The root of the width was taken. Papers write √β for it; here `width` stands in its place already.",
-            decision(lambda mean, std, best, *, width: mean + np.sqrt(width) * std),
-        ),
+        *mistakes_of(_ucb, (*shared_slips(), VARIANCE_AS_STD, *_BOUND_SLIPS)),
+        *shape_mistakes(_ucb),
         Mistake(
             "This is the mean alone, without a word for what is unknown: the search never leaves the first good place. Add "
             "width std.",
@@ -206,7 +219,8 @@ ACTIVE_LEARNING = Exercise(
     rtol=1e-3,
     atol=1e-5,
     mistakes=(
-        *shared_mistakes(_spread),
+        *mistakes_of(_spread, shared_slips()),
+        *shape_mistakes(_spread),
         Mistake("This is the standard deviation. Return the variance.", decision(lambda mean, std, best: std)),
         Mistake("The variance was squared. It is the diagonal of the covariance.", decision(lambda mean, std, best: std**4)),
         Mistake(

@@ -1,8 +1,9 @@
 """What the exercises of lesson 05 that decide where to drill share: cases, the decision itself, and its mistakes."""
 
+import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,6 +85,7 @@ def decision(
     incumbent: Callable = _best_mean,
     pick: Callable = np.argmax,
     noise_known: Callable = lambda noise: noise,
+    noise_of_best: Callable | None = None,
     noise_added: float = 0.0,
     scored_at: str = "candidates",
     taken_from: str = "candidates",
@@ -92,63 +94,102 @@ def decision(
 
     def decide(posterior: Callable, X: Any, y: Any, candidates: Any, *, noise: float, **options: float) -> tuple:
         places = {"candidates": candidates, "X": X}
-        known = noise_known(noise)
-        mean, covariance = posterior(X, y, places[scored_at], noise=known)
+        mean, covariance = posterior(X, y, places[scored_at], noise=noise_known(noise))
         std = np.sqrt(np.maximum(np.diag(covariance), 0) + noise_added * noise)
-        scores = score(mean, std, incumbent(posterior, X, y, candidates, known), **options)
+        best = incumbent(posterior, X, y, candidates, (noise_of_best or noise_known)(noise))
+        scores = score(mean, std, best, **options)
         return scores, places[taken_from][pick(scores) % len(places[taken_from])]
 
     return decide
 
 
-def _only(part: Callable, score: Callable) -> Callable:
-    """`part(scores, place, index)` of a right decision."""
+class Slip(NamedTuple):
+    """One thing that goes wrong in a decision, which may go wrong together with another one of another theme."""
 
-    def decide(posterior: Callable, X: Any, y: Any, candidates: Any, **options: float) -> Any:
-        scores, place = decision(score)(posterior, X, y, candidates, **options)
-        return part(scores, place, scores.argmax())
+    theme: str
+    words: str
+    keywords: dict = {}  # of `decision`
+    change: Callable = lambda score: score  # score -> the score with the slip in it
 
-    return decide
 
-
-def shared_mistakes(score: Callable) -> tuple[Mistake, ...]:
-    """Mistakes of any decision: the noise, the place, the end of the scale, standard deviation and variance."""
-    return (
+def mistakes_of(score: Callable, slips: tuple[Slip, ...]) -> tuple[Mistake, ...]:
+    """Each slip alone, then each two that can happen together: a reader who makes both is told both."""
+    alone = [Mistake(slip.words, decision(slip.change(score), **slip.keywords)) for slip in slips]
+    pairs = [
         Mistake(
+            f"Two mistakes at once. First: {a.words} Second: {b.words}",
+            decision(b.change(a.change(score)), **a.keywords, **b.keywords),
+        )
+        for a, b in itertools.combinations(slips, 2)
+        if a.theme != b.theme and not a.keywords.keys() & b.keywords.keys()
+    ]
+    return (*alone, *pairs)
+
+
+def _turned(score: Callable) -> Callable:
+    return lambda *arguments, **options: -score(*arguments, **options)
+
+
+def shared_slips() -> tuple[Slip, ...]:
+    """Slips of any decision: the noise, the place, the end of the scale."""
+    return (
+        Slip(
+            "noise",
             "The noise is forgotten: `posterior(X, y, points, noise=noise)`. Without it the map believes every reading, and "
             "its standard deviation at a drilled place is 0.",
-            decision(score, noise_known=lambda noise: 0.0),
+            {"noise_known": lambda noise: 0.0},
         ),
-        Mistake(
+        Slip(
+            "noise",
             "The noise was squared on its way to the posterior. It is a variance already.",
-            decision(score, noise_known=lambda noise: noise**2),
+            {"noise_known": lambda noise: noise**2},
         ),
-        Mistake(
+        Slip(
+            "spread",
             "The noise was added to the variance at the candidates. That is the variance of a new reading; what counts is the "
             "gold in the ground, the function itself.",
-            decision(score, noise_added=1.0),
+            {"noise_added": 1.0},
         ),
-        Mistake(
+        Slip(
+            "places",
             "The scores are those of the training points, X, and so is the place: it would drill an old hole again, for ever. "
             "Ask the posterior about `candidates`, and take the place from them.",
-            decision(score, scored_at="X", taken_from="X"),
+            {"scored_at": "X", "taken_from": "X"},
         ),
-        Mistake(
+        Slip(
+            "places",
             "The scores are those of the training points, X. Ask the posterior about `candidates`.",
-            decision(score, scored_at="X"),
+            {"scored_at": "X"},
         ),
-        Mistake(
+        Slip(
+            "places",
             "The place is a training point, a row of X, so it would drill an old hole again. Take the place from `candidates`.",
-            decision(score, taken_from="X"),
+            {"taken_from": "X"},
         ),
-        Mistake(
+        Slip(
+            "end",
             "The place is the one with the lowest score: that is the sign of minimisation. A high score is good: `argmax`.",
-            decision(score, pick=np.argmin),
+            {"pick": np.argmin},
         ),
-        Mistake(
+        Slip(
+            "end",
             "The scores have the opposite sign, as for a minimiser. Here a high score is good.",
-            decision(lambda *a, **k: -score(*a, **k), pick=np.argmin),
+            {"pick": np.argmin},
+            _turned,
         ),
+        Slip(
+            "end",
+            "The scores have the opposite sign, and the highest of them is taken: that is the place worth *least*. Here a high "
+            "score is good.",
+            {"pick": np.argmax},
+            _turned,
+        ),
+    )
+
+
+def shape_mistakes(score: Callable) -> tuple[Mistake, ...]:
+    """What else is returned in place of scores and place."""
+    return (
         Mistake(
             "The place is the number of the candidate. Return the candidate itself, `candidates[scores.argmax()]`.",
             _only(lambda scores, place, index: (scores, index), score),
@@ -166,15 +207,25 @@ def shared_mistakes(score: Callable) -> tuple[Mistake, ...]:
     )
 
 
-def variance_as_std(score: Callable) -> Mistake:
-    return Mistake(
-        "The variance was used as the standard deviation. Take the root of the covariance's diagonal.",
-        decision(lambda mean, std, best, **k: score(mean, std**2, best, **k)),
-    )
+def _only(part: Callable, score: Callable) -> Callable:
+    """`part(scores, place, index)` of a right decision."""
+
+    def decide(posterior: Callable, X: Any, y: Any, candidates: Any, **options: float) -> Any:
+        scores, place = decision(score)(posterior, X, y, candidates, **options)
+        return part(scores, place, scores.argmax())
+
+    return decide
 
 
-def improvement_mistakes(score: Callable) -> tuple[Mistake, ...]:
-    """Mistakes of PI and EI, which compare with the best so far: `score(mean, std, best, *, margin)`."""
+VARIANCE_AS_STD = Slip(
+    "spread",
+    "The variance was used as the standard deviation. Take the root of the covariance's diagonal.",
+    change=lambda score: lambda mean, std, best, **options: score(mean, std**2, best, **options),
+)
+
+
+def improvement_slips() -> tuple[Slip, ...]:
+    """Slips of PI and EI, which compare with the best so far: `score(mean, std, best, *, margin)`."""
 
     def lowest_mean(posterior: Callable, X: np.ndarray, y: np.ndarray, candidates: np.ndarray, noise: float) -> float:
         return posterior(X, y, X, noise=noise)[0].min()
@@ -182,54 +233,74 @@ def improvement_mistakes(score: Callable) -> tuple[Mistake, ...]:
     def best_reading(posterior: Callable, X: np.ndarray, y: np.ndarray, candidates: np.ndarray, noise: float) -> float:
         return y.max()
 
+    def lowest_reading(posterior: Callable, X: np.ndarray, y: np.ndarray, candidates: np.ndarray, noise: float) -> float:
+        return y.min()
+
     def best_candidate(posterior: Callable, X: np.ndarray, y: np.ndarray, candidates: np.ndarray, noise: float) -> float:
         return posterior(X, y, candidates, noise=noise)[0].max()
 
+    def below(score: Callable) -> Callable:
+        return lambda mean, std, best, *, margin: score(-mean, std, -best, margin=margin)
+
+    def below_with_the_margin(score: Callable) -> Callable:
+        return lambda mean, std, best, *, margin: score(-mean, std, -best, margin=-margin)
+
     minimising = "The improvement has the sign of minimisation: it rewards places *below* the best. Here more gold is better: "
+    lowest = "the best so far is the highest mean, and z = (mean - best - margin) / std."
     return (
-        *shared_mistakes(score),
-        variance_as_std(score),
-        Mistake(
+        VARIANCE_AS_STD,
+        Slip(
+            "noise",
+            "The noise is forgotten in one of the two calls of `posterior`, the one at the candidates. Pass `noise=noise` to "
+            "both.",
+            {"noise_known": lambda noise: 0.0, "noise_of_best": lambda noise: noise},
+        ),
+        Slip(
+            "margin",
             "The margin is missing: only what lies above best + margin counts, z = (mean - best - margin) / std. Without "
             "it the search creeps around the best hole.",
-            decision(lambda mean, std, best, *, margin: score(mean, std, best, margin=0.0)),
+            change=lambda score: lambda mean, std, best, *, margin: score(mean, std, best, margin=0.0),
         ),
-        Mistake(
+        Slip(
+            "margin",
             "The margin has the wrong sign: it was added to the improvement. It raises the bar: mean - best - margin.",
-            decision(lambda mean, std, best, *, margin: score(mean, std, best, margin=-margin)),
+            change=lambda score: lambda mean, std, best, *, margin: score(mean, std, best, margin=-margin),
         ),
-        Mistake(
-            f"{minimising}z = (mean - best - margin) / std.",
-            decision(lambda mean, std, best, *, margin: score(-mean, std, -best, margin=margin)),
-        ),
-        Mistake(
-            f"{minimising}z = (mean - best - margin) / std.",
-            decision(lambda mean, std, best, *, margin: score(-mean, std, -best, margin=-margin)),
-        ),
-        Mistake(
-            f"{minimising}the best so far is the highest mean, and z = (mean - best - margin) / std.",
-            decision(lambda mean, std, best, *, margin: score(-mean, std, -best, margin=margin), incumbent=lowest_mean),
-        ),
-        Mistake(
+        Slip("sign", f"{minimising}z = (mean - best - margin) / std.", change=below),
+        Slip("sign", f"{minimising}z = (mean - best - margin) / std.", change=below_with_the_margin),
+        Slip("sign", f"{minimising}{lowest}", {"incumbent": lowest_mean}, below),
+        Slip("sign", f"{minimising}{lowest}", {"incumbent": lowest_reading}, below),
+        Slip(
+            "incumbent",
             "The best so far is the *lowest* mean at the holes: that is the sign of minimisation. Take the highest.",
-            decision(score, incumbent=lowest_mean),
+            {"incumbent": lowest_mean},
         ),
-        Mistake(
-            "The best so far is the highest *reading*, which forgets the noise: a reading may have been lucky, and the bar "
-            "is too high for good. Take the highest posterior mean at X.",
-            decision(score, incumbent=best_reading),
+        Slip(
+            "incumbent",
+            "The best so far is the highest *reading*, which forgets the noise (and so does the mean at X without "
+            "`noise=noise`): a reading may have been lucky, and the bar is too high for good. Take the highest posterior mean "
+            "at X.",
+            {"incumbent": best_reading},
         ),
-        Mistake(
+        Slip(
+            "incumbent",
+            "The best so far is the *lowest* reading: that is the sign of minimisation. Take the highest posterior mean at X.",
+            {"incumbent": lowest_reading},
+        ),
+        Slip(
+            "incumbent",
             "The best so far is the highest mean of the *candidates*. It is the highest mean at the holes that were "
             "drilled, X.",
-            decision(score, incumbent=best_candidate),
+            {"incumbent": best_candidate},
         ),
-        Mistake(
+        Slip(
+            "incumbent",
             "The best so far was left out. Only what lies above it is an improvement: mean - best - margin.",
-            decision(score, incumbent=lambda *_: 0.0),
+            {"incumbent": lambda *_: 0.0},
         ),
-        Mistake(
+        Slip(
+            "spread",
             "The difference was not divided by the standard deviation: z = (mean - best - margin) / std.",
-            decision(lambda mean, std, best, *, margin: score(mean * std, std, best * std, margin=margin * std)),
+            change=lambda score: lambda mean, std, best, *, margin: score(mean * std, std, best * std, margin=margin * std),
         ),
     )

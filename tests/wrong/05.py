@@ -471,6 +471,36 @@ def pi_against_the_candidates(posterior, X, y, candidates, *, noise, margin):
     return scores, candidates[np.argmax(scores)]
 
 
+@bank.wrong("5.5", "forgotten in one of the two calls")
+def pi_with_noise_at_the_holes_only(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates)
+    best = posterior(X, y, X, noise=noise)[0].max()
+    scores = scipy.stats.norm.cdf((mean - best - margin) / np.sqrt(np.diag(cov)))
+    return scores, candidates[np.argmax(scores)]
+
+
+@bank.wrong("5.5", "the mean at X without `noise=noise`")
+def pi_with_noise_at_the_candidates_only(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates, noise=noise)
+    best = posterior(X, y, X)[0].max()
+    scores = scipy.stats.norm.cdf((mean - best - margin) / np.sqrt(np.diag(cov)))
+    return scores, candidates[np.argmax(scores)]
+
+
+@bank.wrong("5.5", "*lowest* reading: that is the sign of minimisation")
+def pi_above_the_lowest_reading(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates, noise=noise)
+    scores = jax.scipy.stats.norm.cdf((mean - y.min() - margin) / jnp.sqrt(jnp.diag(cov)))
+    return scores, candidates[scores.argmax()]
+
+
+@bank.wrong("5.5", "Without it the search creeps around the best hole. Second: The best so far is the highest *reading*")
+def pi_without_margin_against_a_reading(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates, noise=noise)
+    scores = jax.scipy.stats.norm.cdf((mean - y.max()) / jnp.sqrt(jnp.diag(cov)))
+    return scores, candidates[scores.argmax()]
+
+
 @bank.right("5.5")
 def pi_by_scipy_with_scale(posterior, X, y, candidates, *, noise, margin):
     mean, cov = posterior(X, y, candidates, noise=noise)
@@ -587,6 +617,42 @@ def ei_of_a_reading(posterior, X, y, candidates, *, noise, margin):
     return ei, candidates[ei.argmax()]
 
 
+@bank.wrong("5.6", "place worth *least*")
+def ei_with_a_minus(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates, noise=noise)
+    std = np.sqrt(np.diag(cov))
+    gain = mean - posterior(X, y, X, noise=noise)[0].max() - margin
+    scores = -(gain * scipy.stats.norm.cdf(gain / std) + std * scipy.stats.norm.pdf(gain / std))
+    return scores, candidates[scores.argmax()]
+
+
+@bank.wrong("5.6", "rewards places *below* the best")
+def ei_of_a_loss(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates, noise=noise)
+    std = np.sqrt(np.diag(cov))
+    gain = y.min() - mean - margin
+    ei = gain * scipy.stats.norm.cdf(gain / std) + std * scipy.stats.norm.pdf(gain / std)
+    return ei, candidates[ei.argmax()]
+
+
+@bank.wrong("5.6", "First: The noise is forgotten")
+def ei_without_noise_or_margin(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, candidates)
+    std = jnp.sqrt(jnp.diag(cov))
+    gain = mean - posterior(X, y, X)[0].max()
+    ei = gain * jax.scipy.stats.norm.cdf(gain / std) + std * jax.scipy.stats.norm.pdf(gain / std)
+    return ei, candidates[ei.argmax()]
+
+
+@bank.wrong("5.6", "Second: The margin is missing")
+def ei_without_margin_at_the_training_points(posterior, X, y, candidates, *, noise, margin):
+    mean, cov = posterior(X, y, X, noise=noise)
+    std = np.sqrt(np.diag(cov))
+    gain = mean - mean.max()
+    ei = gain * scipy.stats.norm.cdf(gain / std) + std * scipy.stats.norm.pdf(gain / std)
+    return ei, X[ei.argmax()]
+
+
 @bank.right("5.6")
 def ei_in_torch(posterior, X, y, candidates, *, noise, margin):
     mean, cov = posterior(X, y, candidates, noise=noise)
@@ -679,6 +745,13 @@ def bound_and_its_number(posterior, X, y, candidates, *, noise, width):
 def bound_of_a_reading(posterior, X, y, candidates, *, noise, width):
     mean, cov = posterior(X, y, candidates, noise=noise)
     scores = mean + width * np.sqrt(np.diag(cov) + noise)
+    return scores, candidates[scores.argmax()]
+
+
+@bank.wrong("5.7", "Second: This is the *lower* bound")
+def lower_bound_of_a_noiseless_map(posterior, X, y, candidates, *, noise, width):
+    mean, cov = posterior(X, y, candidates)
+    scores = mean - width * np.sqrt(np.diag(cov))
     return scores, candidates[scores.argmax()]
 
 
@@ -868,6 +941,18 @@ def sum_of_the_rows(posterior, X, y, candidates, *, noise):
 def minus_the_variance(posterior, X, y, candidates, *, noise):
     scores = -np.diag(posterior(X, y, candidates, noise=noise)[1])
     return scores, candidates[np.argmin(scores)]
+
+
+@bank.wrong("5.9", "place worth *least*")
+def surest_of_all(posterior, X, y, candidates, *, noise):
+    scores = -np.diag(posterior(X, y, candidates, noise=noise)[1])
+    return scores, candidates[np.argmax(scores)]
+
+
+@bank.wrong("5.9", "Two mistakes at once. First: The noise is forgotten")
+def noiseless_variance_at_the_training_points(posterior, X, y, candidates, *, noise):
+    variance = np.diag(posterior(X, y, X)[1])
+    return variance, X[variance.argmax()]
 
 
 @bank.right("5.9")
