@@ -1,7 +1,7 @@
 """A drawing function and its choices into a widget for the screen, and into a figure for print.
 
 `explore(draw, rate=[...], batch=[...])` gives sliders, and a box to type into for a choice that is a string;
-`static_view(draw, ...)` draws the same grid as small multiples.
+`static_view(draw, ...)` draws the same grid as small multiples. `DrillByHand` is a game: click on a strip, see its map.
 The figure is sent as an image, not through an Output widget, so the widget is the same in JupyterLab, Colab and under nbval.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlcourse.errors import DataError
+from mlcourse.errors import DataError, unknown_name
 from mlcourse.plots import BLUE, GREY, ORANGE, describe, finish
 
 Draw = Callable[..., Axes]
@@ -25,9 +25,18 @@ Draw = Callable[..., Axes]
 class Explorer(ipywidgets.VBox):
     """One slider or text box a choice, the figure they choose, and its text alternative below it."""
 
-    def __init__(self, draw: Draw, choices: dict[str, list | str], *, figsize: tuple[float, float] = (6.4, 3.6)):
+    def __init__(
+        self,
+        draw: Draw,
+        choices: dict[str, list | str],
+        *,
+        stack: str | None = None,
+        figsize: tuple[float, float] = (6.4, 3.6),
+    ):
         typed, choices = split_choices(choices)
-        self.draw, self.figsize, self.choices = draw, figsize, choices
+        if stack is not None and stack not in choices:
+            raise ValueError(unknown_name("stack", stack, choices))
+        self.draw, self.figsize, self.choices, self.stack = draw, figsize, choices, stack
         self.boxes = {
             name: ipywidgets.Text(
                 value=value,
@@ -47,6 +56,7 @@ class Explorer(ipywidgets.VBox):
                 style={"description_width": "initial"},
             )
             for name, values in choices.items()
+            if name != stack
         }
         self.image = ipywidgets.Image(format="png")
         self.text = ipywidgets.HTML()
@@ -61,29 +71,34 @@ class Explorer(ipywidgets.VBox):
         chosen = {name: control.value for name, control in (self.boxes | self.sliders).items()}
         figure = Figure(figsize=self.figsize, layout="constrained")
         try:
-            ax = self.draw(figure.add_subplot(), **chosen)
+            if self.stack is None:
+                self.draw(figure.add_subplot(), **chosen)
+            else:
+                draw_stack(figure, functools.partial(self.draw, **chosen), self.stack, self.choices[self.stack])
         except DataError as error:
             if not self.boxes:
                 raise
             self.text.value = f"<b>{html.escape(str(error))}</b>"
             return
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=100)
-        self.image.value = png.getvalue()
-        self.alternative = describe(ax)
-        self.text.value = self.alternative
+        self.image.value = png_of(figure)
+        self.alternative = describe(figure)
+        self.text.value = "<br>".join(self.alternative.splitlines())
 
     def __repr__(self) -> str:  # what nbval compares: no addresses, no image bytes
-        sizes = " and ".join(f"{name} ({len(values)} values)" for name, values in self.choices.items())
+        sizes = " and ".join(f"{name} ({len(self.choices[name])} values)" for name in self.sliders)
+        stacked = f", all of {self.stack} ({len(self.choices[self.stack])} values) one below the other" if self.stack else ""
         typed = f" and a text box for {' and '.join(self.boxes)}" if self.boxes else ""
-        return f"Explorer with sliders for {sizes}{typed}"
+        return f"Explorer with sliders for {sizes}{typed}{stacked}"
 
 
-def explore(draw: Draw, *, figsize: tuple[float, float] = (6.4, 3.6), **choices: Iterable | str) -> Explorer:
+def explore(
+    draw: Draw, *, stack: str | None = None, figsize: tuple[float, float] = (6.4, 3.6), **choices: Iterable | str
+) -> Explorer:
     """A widget with one slider a choice, starting in the middle of each.
 
     Args:
         draw: `draw(ax, **choice) -> ax`; called with one value of each choice. A `DataError` about a typed text is shown.
+        stack: a choice that gets no slider: all its values are drawn, one below the other, to be compared.
         choices: name -> the values to slide through, at least one; or the string a text box starts with.
 
     >>> def line(ax, slope):
@@ -94,7 +109,24 @@ def explore(draw: Draw, *, figsize: tuple[float, float] = (6.4, 3.6), **choices:
     >>> widget.alternative
     'line rises from 0 at 0 to 3 at 1.'
     """
-    return Explorer(draw, choices, figsize=figsize)
+    return Explorer(draw, choices, stack=stack, figsize=figsize)
+
+
+def draw_stack(figure: Figure, draw: Draw, name: str, values: list) -> None:
+    """One panel below the other for the values of the choice `name`, each titled with its own; the first keeps the legend."""
+    axes = figure.subplots(len(values), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for ax, value in zip(axes, values, strict=True):
+        draw(ax, **{name: value})
+        ax.set_title(f"{name.replace('_', ' ')} {show(value)}", fontsize=10)
+        ax.label_outer()
+        if ax is not axes[0] and ax.get_legend():
+            ax.get_legend().remove()
+
+
+def png_of(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    return png.getvalue()
 
 
 def static_view(draw: Draw, *, size: tuple[float, float] = (2.6, 2.1), wrap: int | None = None, **choices) -> Figure:
@@ -129,10 +161,15 @@ def static_view(draw: Draw, *, size: tuple[float, float] = (2.6, 2.1), wrap: int
     return figure
 
 
+MARGINS = {"left": 0.09, "right": 0.98, "bottom": 0.17, "top": 0.97}  # of the strip's axes, as shares of the figure
+NUM_COLUMNS = 101  # that can be clicked
+
+
 class DrillByHand(ipywidgets.VBox):
-    """A strip to be drilled by hand: a slider says where, a button drills, and the map of the readings appears.
+    """A strip to be drilled by hand: click on it, or take the slider and the button, and the map of the readings appears.
 
     Below it stands what the machine had found with as many holes. After the last hole the ground is laid open.
+    An image widget hears no clicks, so a row of narrow transparent buttons lies over the strip.
 
     Args:
         positions: (m,) the places that can be drilled.
@@ -142,8 +179,7 @@ class DrillByHand(ipywidgets.VBox):
         unit: of the gold.
 
     >>> game = DrillByHand([0.0, 0.5, 1.0], [1.0, 3.0, 2.0], lambda holes, readings: ([2.0] * 3, [1.0] * 3), [1.0, 3.0])
-    >>> game.place.value = 1.0
-    >>> game.button.click()
+    >>> game.columns[-1].click()
     >>> game.message.value
     'Holes: 1 of 2. Your best is 2.00 g/t; with as many holes the machine had 1.00 g/t.'
 
@@ -163,21 +199,49 @@ class DrillByHand(ipywidgets.VBox):
         )
         self.button = ipywidgets.Button(description="Drill here", button_style="primary")
         self.again = ipywidgets.Button(description="Start again")
-        self.image, self.message, self.text = ipywidgets.Image(format="png"), ipywidgets.HTML(), ipywidgets.HTML()
-        super().__init__([self.place, ipywidgets.HBox([self.button, self.again]), self.message, self.image, self.text])
+        self.message, self.text = ipywidgets.HTML(), ipywidgets.HTML()
+        self.image = ipywidgets.Image(format="png", layout={"width": "100%", "margin": "0", "grid_area": "1 / 1"})
+        self.columns = [self._column(x) for x in np.linspace(self.positions.min(), self.positions.max(), NUM_COLUMNS)]
+        self.strip = self._over_the_axes()
+        box = ipywidgets.GridBox([self.image, self.strip], layout={"width": f"{100 * figsize[0]:.0f}px",
+                                   "max_width": "100%", "grid_template_columns": "100%"})  # fmt: skip
+        super().__init__([self.message, box, self.place, ipywidgets.HBox([self.button, self.again]), self.text])
         self.place.observe(self.refresh, names="value")
         self.button.on_click(lambda _: self.drill())
         self.again.on_click(lambda _: self.start())
         self.start()
+
+    def _column(self, x: float) -> ipywidgets.Button:
+        """A button as narrow as the eye can aim, which drills at the position nearest to `x`."""
+        column = ipywidgets.Button(tooltip=f"drill at {x:.2f}")
+        if column.has_trait("tabbable"):  # from ipywidgets 8 on; with the keyboard the slider is the better way
+            column.tabbable = False
+        place = float(self.positions[np.argmin(np.abs(self.positions - x))])
+        column.on_click(lambda _: self.drill(place))
+        return column
+
+    def _over_the_axes(self) -> ipywidgets.HBox:
+        """The columns in a row, the middle of the first and of the last above the ends of the strip."""
+        layout = ipywidgets.Layout(width="auto", min_width="0", height="auto", flex="1 1 0%", margin="0", padding="0")
+        for column in self.columns:
+            column.layout = layout
+            column.style.button_color = "transparent"
+        half = (MARGINS["right"] - MARGINS["left"]) / (len(self.columns) - 1) / 2
+        sides = {side: f"{100 * (share - half):.3f}%" for side, share in
+                 (("left", MARGINS["left"]), ("right", 1 - MARGINS["right"]))}  # fmt: skip
+        return ipywidgets.HBox(self.columns, layout={"grid_area": "1 / 1", "margin": "0", "overflow": "hidden",
+                                                     "padding": f"0 {sides['right']} 0 {sides['left']}"})  # fmt: skip
 
     def start(self) -> None:
         """Begins again, with no hole."""
         self.drilled: list[int] = []  # indices of positions
         self.refresh()
 
-    def drill(self) -> None:
-        """One hole at the slider; nothing once the holes are used up."""
+    def drill(self, place: float | None = None) -> None:
+        """One hole at `place`, or where the slider is; nothing once the holes are used up."""
         if len(self.drilled) < len(self.machine):
+            if place is not None:
+                self.place.value = place
             self.drilled.append(int(np.argmin(np.abs(self.positions - self.place.value))))
             self.refresh()
 
@@ -185,14 +249,13 @@ class DrillByHand(ipywidgets.VBox):
         """Draws the holes, their map and the slider's place, and says who is ahead."""
         n, total = len(self.drilled), len(self.machine)
         self.button.disabled = n == total
-        figure = Figure(figsize=self.figsize, layout="constrained")
+        figure = Figure(figsize=self.figsize)
+        figure.subplots_adjust(**MARGINS)  # fixed, so that the columns stay above the strip
         ax = self.draw(figure.add_subplot())
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=100)
-        self.image.value = png.getvalue()
+        self.image.value = png_of(figure)
         self.alternative = self.text.value = describe(ax)
         if n == 0:
-            self.message.value = f"You have {total} holes. Choose a position and drill."
+            self.message.value = f"You have {total} holes. Click on the strip to drill, or choose a position below it."
             return
         best, rival = (f"{value:.2f} {self.unit}" for value in (self.gold[self.drilled].max(), self.machine[n - 1]))
         self.message.value = f"Holes: {n} of {total}. Your best is {best}; with as many holes the machine had {rival}."

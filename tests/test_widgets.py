@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mlcourse.errors import DataError
 from mlcourse.plots import describe
-from mlcourse.widgets import DrillByHand, explore, static_view
+from mlcourse.widgets import MARGINS, DrillByHand, explore, static_view
 
 CHOICES = {"slope": [1, 2, 3], "start": [0.0, 10.0]}
 
@@ -70,6 +71,22 @@ def test_a_text_that_cannot_be_drawn_is_answered_and_the_figure_stays():
         explore(lambda ax, word: draw_word(ax, word, 1), word=["4"])
 
 
+def test_a_stacked_choice_has_no_slider_and_all_its_values_stand_one_below_the_other():
+    widget = explore(draw, stack="start", **CHOICES)
+    assert list(widget.sliders) == ["slope"]
+    assert repr(widget) == "Explorer with sliders for slope (3 values), all of start (2 values) one below the other"
+    for slope in CHOICES["slope"]:
+        widget.sliders["slope"].value = slope
+        assert widget.alternative.splitlines() == [
+            f"start {start:.3g}. line rises from {start:.3g} at 0 to {start + slope:.3g} at 1." for start in CHOICES["start"]
+        ]
+
+
+def test_a_stack_that_is_no_choice_is_refused():
+    with pytest.raises(ValueError, match="unknown stack 'strat'. Did you mean 'start'"):
+        explore(draw, stack="strat", **CHOICES)
+
+
 def test_one_choice_gives_one_row():
     figure = static_view(lambda ax, k: draw(ax, k, 0), k=np.arange(1, 4))
     assert [ax.get_title() for ax in figure.axes] == ["k 1", "k 2", "k 3"]
@@ -98,12 +115,35 @@ def game():
 
 
 def test_the_button_drills_where_the_slider_is_and_the_message_says_who_is_ahead(game):
-    assert game.message.value == "You have 2 holes. Choose a position and drill."
+    assert game.message.value == "You have 2 holes. Click on the strip to drill, or choose a position below it."
     game.place.value = game.positions[3]
     game.button.click()
     assert game.drilled == [3]
     assert game.message.value == "Holes: 1 of 2. Your best is 3.00 g/t; with as many holes the machine had 2.00 g/t."
     assert "your holes: 1 points, x from 0.3 to 0.3, y from 3 to 3" in game.alternative
+
+
+def test_a_click_on_the_strip_drills_at_the_nearest_position(game):
+    assert len(game.columns) == 101
+    game.columns[0].click()
+    assert game.drilled == [0] and game.place.value == 0.0
+    game.columns[68].click()
+    assert game.drilled == [0, 7]
+    assert game.message.value.startswith("Holes: 2 of 2. Your best is 7.00 g/t; with as many holes the machine had 7.00 g/t.")
+    game.columns[3].click()
+    assert len(game.drilled) == 2, "no hole follows the last"
+
+
+def test_the_columns_lie_above_the_places_at_which_they_drill(game):
+    figure = Figure(figsize=game.figsize)
+    figure.subplots_adjust(**MARGINS)
+    ax = game.draw(figure.add_subplot())
+    _, right, _, left = (float(side.rstrip("%")) / 100 for side in game.strip.layout.padding.split())
+    width = (1 - left - right) / len(game.columns)
+    for i in (0, 30, 100):
+        share = left + (i + 0.5) * width  # the middle of column i, as a share of the figure
+        pixel = ax.transData.transform((i / 100, 0))[0] / figure.bbox.width
+        assert share == pytest.approx(pixel, abs=1e-4)
 
 
 def test_the_ground_is_laid_open_after_the_last_hole_only_and_no_hole_follows(game):
