@@ -25,12 +25,13 @@ def induction_batch(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sequences that repeat a random block, and a mask of the tokens that what came before gives away.
 
-    Each row draws a period, then a block of that many different random tokens, and repeats the block to the end. From the
-    second token of the second round on, a token can be told: find where the last token stood before, and look what came
-    next. The period differs from row to row, so "the token 8 places back" does not work.
+    Each row draws a period, then a block of that many random tokens, and repeats the block to the end. In the second round
+    a token can be told: find where the last token stood before, and look what came next. The period differs from row to
+    row, so "the token 8 places back" does not work. A token may stand in a block twice, so "the token not seen for longest"
+    does not work either; where its two places are followed by different tokens, what comes next counts as not predictable.
 
     Args:
-        vocab: at least the longest period.
+        vocab: different tokens, at least 2.
         periods: shortest and longest period; by default time // 4 and time // 2.
 
     Returns:
@@ -38,26 +39,29 @@ def induction_batch(
         the period of each row, (batch,).
 
     Raises:
-        DataError: periods that leave nothing to predict, or too few tokens for a block of different ones.
+        DataError: periods that leave nothing to predict, or fewer than 2 tokens.
 
-    >>> tokens, predictable, _ = induction_batch(1, batch=1, time=10, vocab=16, periods=(4, 4))
+    >>> tokens, predictable, _ = induction_batch(5, batch=1, time=12, vocab=16, periods=(5, 5))
     >>> tokens[0].tolist()
-    [9, 2, 14, 4, 9, 2, 14, 4, 9, 2]
-    >>> predictable[0].astype(int).tolist()
-    [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+    [10, 12, 0, 12, 7, 10, 12, 0, 12, 7, 10, 12]
+    >>> predictable[0].astype(int).tolist()  # after a 12 comes a 0 or a 7
+    [0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 1]
 
     Built in lesson 06.
     """
     low, high = periods or (time // 4, time // 2)
     if not 1 <= low <= high <= time - 2:
         raise DataError(f"periods from {low} to {high} with time={time}: need 1 <= shortest <= longest <= time - 2.")
-    if high > vocab:
-        raise DataError(f"a block of {high} different tokens, but vocab={vocab}. Take more tokens or shorter `periods`.")
+    if vocab < 2:
+        raise DataError(f"vocab={vocab}, but random tokens need something to choose from. Take 16, for example.")
     rng = np.random.default_rng(seed)
     period = rng.integers(low, high + 1, size=(batch, 1))
-    block = np.argsort(rng.random((batch, vocab)), axis=1)  # a random order of all tokens
-    place = np.arange(time)
-    return np.take_along_axis(block, place % period, axis=1).astype(np.int32), place > period, period[:, 0]
+    block, place, in_block = rng.integers(vocab, size=(batch, high)), np.arange(time), np.arange(high)
+    after = np.take_along_axis(block, (in_block + 1) % period, axis=1)  # what follows each place of the block
+    same = (block[:, :, None] == block[:, None]) & (in_block < period)[:, None]  # (batch, place, another with that token)
+    one_way = ~(same & (after[:, :, None] != after[:, None])).any(axis=2)  # (batch, place): all agree on what follows
+    predictable = (place > period) & np.take_along_axis(one_way, (place - 1) % period, axis=1)
+    return np.take_along_axis(block, place % period, axis=1).astype(np.int32), predictable, period[:, 0]
 
 
 def corpus(name: str = "python", *, folder: str | os.PathLike | None = None) -> str:

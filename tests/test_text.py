@@ -18,22 +18,31 @@ ROOT = Path(__file__).parent.parent
 def test_every_row_repeats_its_block_and_the_mask_is_what_a_look_back_gives_away():
     tokens, predictable, period = text.induction_batch(0, batch=200, time=24, vocab=16)
     assert tokens.dtype == np.int32 and tokens.min() == 0 and tokens.max() == 15
-    periods = []
-    for row, mask in zip(tokens.tolist(), predictable, strict=True):
+    for row, mask, p in zip(tokens.tolist(), predictable, period.tolist(), strict=True):
+        assert row[p:] == row[:-p]
         for t in range(1, 24):
-            earlier = [s for s in range(t - 1) if row[s] == row[t - 1]]
-            assert mask[t] == bool(earlier)
-            if earlier:
-                assert row[t] == row[earlier[-1] + 1]
-        periods.append(int(mask.argmax()) - 1)
-    assert periods == period.tolist()
-    assert set(periods) == set(range(6, 13))  # time // 4 to time // 2
+            followed = {row[s + 1] for s in range(t - 1) if row[s] == row[t - 1]}
+            assert mask[t] == (t > p and len(followed) == 1)
+            assert not mask[t] or followed == {row[t]}
+    assert set(period.tolist()) == set(range(6, 13))  # time // 4 to time // 2
+    assert predictable[np.arange(24) > period[:, None]].mean() > 0.5
 
 
 def test_no_fixed_distance_gives_the_token_away():
     tokens, predictable, period = text.induction_batch(0, batch=2000, time=24, vocab=16)
     hits = [(tokens[:, d:] == tokens[:, :-d])[predictable[:, d:]].mean() for d in range(1, 20)]
     assert max(hits) < 0.35  # the seven periods, and multiples of the short ones
+
+
+def test_the_token_not_seen_for_longest_is_often_the_wrong_one():
+    """Were all tokens of a block different, it would always be the right one, and one layer can learn to find it."""
+    tokens, predictable, _ = text.induction_batch(0, batch=200, time=24, vocab=16, periods=(4, 10))
+    right = []
+    for row, mask in zip(tokens.tolist(), predictable, strict=True):
+        for t in np.flatnonzero(mask):
+            last_seen = {token: s for s, token in enumerate(row[:t])}
+            right.append(min(last_seen, key=last_seen.get) == row[t])
+    assert 0.7 < np.mean(right) < 0.85
 
 
 def test_the_task_is_the_same_for_the_same_seed():
@@ -48,8 +57,8 @@ def test_periods_without_a_second_round_are_refused(periods):
 
 
 def test_too_small_a_vocabulary_is_refused():
-    with pytest.raises(DataError, match="a block of 12 different tokens, but vocab=8"):
-        text.induction_batch(0, batch=1, time=24, vocab=8)
+    with pytest.raises(DataError, match="vocab=1, but random tokens need something to choose from. Take 16"):
+        text.induction_batch(0, batch=1, time=24, vocab=1)
 
 
 # the texts
