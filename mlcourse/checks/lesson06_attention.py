@@ -213,6 +213,10 @@ ATTENTION = Exercise(
             _attention(hide=lambda scores, mask: scores * mask),
         ),
         Mistake(
+            "A hidden score was set to a finite number, and beside huge scores that is a score like others. Set it to -inf.",
+            _attention(hide=lambda scores, mask: np.where(mask, scores, -100.0)),
+        ),
+        Mistake(
             "The mask was added to the scores as 0 and 1. What is hidden needs -inf: `jnp.where(mask, scores, -jnp.inf)`.",
             _attention(hide=lambda scores, mask: scores + mask),
         ),

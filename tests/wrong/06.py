@@ -151,6 +151,12 @@ def mask_after_softmax(q, k, v, mask):
     return (weights * mask) @ v
 
 
+@bank.wrong("6.2", "A hidden score was set to a finite number")
+def hides_by_minus_hundred(q, k, v, mask):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return torch.softmax(scores.masked_fill(~mask, -100.0), dim=-1) @ v
+
+
 @bank.wrong("6.2", "A hidden score was set to 0")
 def mask_times_scores(q, k, v, mask):
     scores = mask * (q @ np.swapaxes(k, -1, -2)) / np.sqrt(q.shape[-1])
