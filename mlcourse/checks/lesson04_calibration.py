@@ -134,6 +134,11 @@ def _without_the_last_edge(summary: Callable) -> Callable:
     return expected_calibration_error
 
 
+def _to_the_nearest_edge(probabilities: np.ndarray, labels: np.ndarray, *, num_bins: int) -> float:
+    bins = lambda confidence, _: np.round(confidence * num_bins).astype(int)  # noqa: E731
+    return _ece(bins=bins)(probabilities, labels, num_bins=num_bins + 1)
+
+
 def _one_bin_less(probabilities: np.ndarray, labels: np.ndarray, *, num_bins: int) -> float:
     return _ece()(probabilities, labels, num_bins=num_bins - 1) if num_bins > 1 else 0.0
 
@@ -209,6 +214,11 @@ ECE = Exercise(
         Mistake(
             "The middle of the bin was taken for its confidence. Take the mean confidence of the examples in it.",
             _ece(centre=lambda confidence, k, num_bins: (k + 0.5) / num_bins),
+        ),
+        Mistake(
+            "The confidences were rounded to the nearest edge, so the bins are shifted by half a width, and there is one more "
+            "of them. Bin k holds k/num_bins < confidence <= (k + 1)/num_bins.",
+            _to_the_nearest_edge,
         ),
         Mistake(
             "The bins hold equally many examples. Here they have equal widths, 1/num_bins.",

@@ -121,6 +121,12 @@ def _share_is_right(out: np.ndarray, h: np.ndarray, rate: float) -> bool:
     return _share_is(out != 0, 1 - rate)
 
 
+def _number_varies(run: Callable, **case: Any) -> bool:
+    """The number of survivors is not the same for eight seeds; where each activation decides by itself, it has a spread."""
+    off = not case["train"] or case["rate"] == 0
+    return off or len({int((run(**{**case, "seed": seed}) != 0).sum()) for seed in range(8)}) > 1
+
+
 def _seed_matters(run: Callable, **case: Any) -> bool:
     off = not case["train"] or case["rate"] == 0
     return off or seed_matters(run, **case)
@@ -211,6 +217,11 @@ DROPOUT = Exercise(
             "Another seed gives the same mask: the same units are dropped in every step, which is only a smaller network. "
             "Make the generator or the key from `seed`.",
             _seed_matters,
+        ),
+        Property(
+            "With every seed exactly as many activations survive. Then they are not independent: one survives because another "
+            "was dropped. Draw a number for each activation by itself.",
+            _number_varies,
         ),
         GLOBAL_GENERATOR,
     ),

@@ -281,17 +281,20 @@ def _select(
     *,
     stop: Callable | None = None,
     report: Callable = lambda evaluate, best_state, state, best, tested: (best_state, evaluate(best_state, "test")),
-    peek: bool = False,
+    peek: Callable = lambda new_best: False,
 ) -> Callable:
-    """A selection by `choose(evaluate, state)`, stopped by `stop` (or `choose`); `tested` are test losses seen on the way."""
+    """A selection by `choose(evaluate, state)`, stopped by `stop` (or `choose`); `tested` are test losses seen on the way.
+
+    `peek(new_best)` says whether to look at the test split after an epoch that is a new best, or is none.
+    """
 
     def select(train_epoch: Callable, evaluate: Callable, state: float, *, max_epochs: int, patience: int) -> Any:
         best, best_state, lowest, bad, tested = inf, state, inf, 0, []
         for _ in range(max_epochs):
             state = train_epoch(state)
-            if peek:
-                tested.append(evaluate(state, "test"))
             loss = choose(evaluate, state)
+            if peek(loss < best):
+                tested.append(evaluate(state, "test"))
             if loss < best:
                 best, best_state = loss, state
             stopping = loss if stop is None else stop(evaluate, state)
@@ -359,11 +362,21 @@ SELECT = Exercise(
         Mistake(
             "The test split was looked at in every epoch. The right number was reported in the end, but a number that is on "
             "the screen all the time is used sooner or later. Evaluate on it once, after the choice.",
-            _select(peek=True),
+            _select(peek=lambda new_best: True),
+        ),
+        *(
+            Mistake(
+                "The test split was looked at at every new best. Only the last of these looks was needed, and nobody knows "
+                "which is the last before training is over. Evaluate on it once, after the loop.",
+                _select(peek=lambda new_best: new_best, **then),
+            )
+            for then in ({}, {"report": lambda evaluate, best_state, state, best, tested: (best_state, tested[-1])})
         ),
         Mistake(
             "The lowest test loss of all epochs was reported, not that of the chosen one.",
-            _select(peek=True, report=lambda evaluate, best_state, state, best, tested: (best_state, min(tested))),
+            _select(
+                peek=lambda new_best: True, report=lambda evaluate, best_state, state, best, tested: (best_state, min(tested))
+            ),
         ),
         Mistake(
             "The last state was tested and returned. Return the one with the lowest validation loss.",

@@ -80,6 +80,32 @@ def _shrunk(w: np.ndarray, v: np.ndarray, eta: float, decay: float) -> np.ndarra
     return w - eta * v - eta * decay * w
 
 
+def _rate_in_velocity(gradient: Callable, moved: Callable) -> Callable:
+    """v = momentum * v + learning_rate * g, w = w - v."""
+
+    def of_gradient(w: np.ndarray, g: np.ndarray, v: np.ndarray, eta: float, decay: float) -> np.ndarray:
+        return eta * gradient(w, g, v, eta, decay)
+
+    def undivided(w: np.ndarray, v: np.ndarray, eta: float, decay: float) -> np.ndarray:
+        return moved(w, v / eta, eta, decay)
+
+    return _step(of_gradient, undivided)
+
+
+def _nesterov(gradient: Callable, moved: Callable) -> Callable:
+    """v = momentum * v + g, and a step along momentum * v + g with the new v."""
+
+    def step(
+        params: dict, grads: dict, velocity: dict, *, learning_rate: float, momentum: float, decay: float
+    ) -> tuple[dict, dict]:
+        how = {"learning_rate": learning_rate, "momentum": momentum, "decay": decay}
+        _, state = _step(gradient, moved)(params, grads, velocity, **how)
+        ahead, _ = _step(gradient, moved)(params, grads, state, **how)
+        return ahead, state
+
+    return step
+
+
 _L2, _DECOUPLED = _step(_penalty), _step(moved=_shrunk)
 _NO_DECAY = "There is no decay at all: this is SGD with momentum."
 _SWAPPED = "Parameters and velocity are exchanged: return the new parameters first."
@@ -127,6 +153,15 @@ def _shared_mistakes(step: Callable, gradient: Callable, moved: Callable) -> tup
         Mistake(
             "The old velocity is not used. The new one is momentum * v + g.",
             _step(gradient, moved, of_velocity=lambda v, g, momentum: g),
+        ),
+        Mistake(
+            "The learning rate was put into the velocity. Here the velocity is momentum * v + g, and the learning rate "
+            "multiplies it in the step.",
+            _rate_in_velocity(gradient, moved),
+        ),
+        Mistake(
+            "This is Nesterov's step, which adds the gradient once more. The plain one is p - learning_rate * v.",
+            _nesterov(gradient, moved),
         ),
         Mistake("The velocity is missing: return the new parameters and the new velocity.", _without_velocity(step)),
         Mistake(_SWAPPED, _swapped(step)),

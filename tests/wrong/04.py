@@ -144,6 +144,15 @@ def indices_with_replacement(h, *, rate, seed, train):
     return out.reshape(h.shape)
 
 
+@bank.wrong("4.1", "exactly as many activations survive")
+def drops_a_fixed_number(h, *, rate, seed, train):
+    if not train or rate == 0:
+        return h
+    mask = np.ones(h.size)
+    mask[: round(rate * h.size)] = 0
+    return h * np.random.default_rng(seed).permutation(mask).reshape(h.shape) / (1 - rate)
+
+
 @bank.wrong("4.1", "changed its input `h`")
 def zeroes_in_place(h, *, rate, seed, train):
     if not train:
@@ -244,6 +253,22 @@ def old_velocity_returned(params, grads, velocity, *, learning_rate, momentum, d
         v = momentum * velocity[name] + grads[name] + (decay * p if p.ndim > 1 else 0)
         new[name] = p - learning_rate * v
     return new, velocity
+
+
+@bank.wrong("4.2", "learning rate was put into the velocity")
+def rate_in_the_velocity(params, grads, velocity, *, learning_rate, momentum, decay):
+    state = {k: momentum * velocity[k] + learning_rate * (grads[k] + decay * p * (p.ndim > 1)) for k, p in params.items()}
+    return {k: p - state[k] for k, p in params.items()}, state
+
+
+@bank.wrong("4.2", "This is Nesterov's step")
+def looks_ahead(params, grads, velocity, *, learning_rate, momentum, decay):
+    new, state = {}, {}
+    for name, p in params.items():
+        g = grads[name] + decay * p * (p.ndim > 1)
+        state[name] = momentum * velocity[name] + g
+        new[name] = p - learning_rate * (g + momentum * state[name])
+    return new, state
 
 
 @bank.wrong("4.2", "changed its input `params`")
@@ -362,6 +387,12 @@ def plain_sgd(params, grads, velocity, *, learning_rate, momentum, decay):
 def decay_on_the_wrong_condition(params, grads, velocity, *, learning_rate, momentum, decay):
     state = {k: momentum * velocity[k] + grads[k] for k in params}
     return {k: p - learning_rate * state[k] - learning_rate * decay * p * (p.ndim > 9) for k, p in params.items()}, state
+
+
+@bank.wrong("4.3", "learning rate was put into the velocity")
+def decoupled_rate_in_the_velocity(params, grads, velocity, *, learning_rate, momentum, decay):
+    state = {k: momentum * velocity[k] + learning_rate * grads[k] for k in params}
+    return {k: p * (1 - learning_rate * decay * (p.ndim > 1)) - state[k] for k, p in params.items()}, state
 
 
 @bank.wrong("4.3", "are exchanged")
@@ -1249,6 +1280,13 @@ def counts_for_shares(probabilities, labels, *, num_bins):
     return sum(b.sum() * abs(confidence[b].mean() - hit[b].mean()) for b in _bins(confidence, num_bins) if b.any())
 
 
+@bank.wrong("4.9", "rounded to the nearest edge")
+def rounds_to_a_bin(probabilities, labels, *, num_bins):
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.round(confidence * num_bins)
+    return sum((bins == k).mean() * abs(confidence[bins == k].mean() - right[bins == k].mean()) for k in np.unique(bins))
+
+
 @bank.right("4.9")
 def ece_by_sums(probabilities, labels, *, num_bins):
     confidence, prediction = probabilities.max(dim=1)
@@ -1652,6 +1690,21 @@ def best_test_loss_of_all(train_epoch, evaluate, state, *, max_epochs, patience)
         if waited == patience:
             break
     return best_state, min(tested)
+
+
+@bank.wrong("4.12", "at every new best")
+def tests_each_new_best(train_epoch, evaluate, state, *, max_epochs, patience):
+    lowest, waited = float("inf"), 0
+    for _ in range(max_epochs):
+        state = train_epoch(state)
+        loss = evaluate(state, "validation")
+        if loss < lowest:
+            lowest, best_state, test_loss, waited = loss, state, evaluate(state, "test"), 0
+        else:
+            waited += 1
+        if waited == patience:
+            break
+    return best_state, test_loss
 
 
 @bank.right("4.12")
