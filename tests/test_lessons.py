@@ -66,3 +66,15 @@ def test_every_widget_shows_at_every_position_what_its_static_view_shows(lesson)
                 slider.value = value
             shown, printed = (re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text) for text in (explorer.alternative, describe(panel)))
             assert shown and shown == printed[len(printed) - len(shown) :], position
+
+
+def test_what_is_typed_into_a_widget_is_drawn_or_answered(lesson):
+    for explorer in lesson.explorers:
+        for box in explorer.boxes.values():
+            before, start = explorer.image.value, box.value
+            box.value = start[::-1]
+            assert explorer.image.value != before and explorer.text.value == explorer.alternative
+            box.value = "\N{SNOWMAN}"
+            assert explorer.text.value.startswith("<b>") and "\N{SNOWMAN}" in explorer.text.value
+            box.value = start
+            assert explorer.image.value == before
