@@ -42,6 +42,7 @@ JAX = {  # contestant: (ours or theirs, the alternative it is held against)
 TORCH = {
     "ours: Adam, one by one": (lambda p: optimizers_torch.Adam(p, RATE), "torch Adam(foreach=False)"),
     "ours: Adam, multi-tensor": (lambda p: optimizers_torch.Adam(p, RATE, foreach=True), "torch Adam(fused=True)"),
+    "ours: Adam, multi-tensor, compiled": (lambda p: optimizers_torch.Adam(p, RATE, compiled=True), "torch Adam(fused=True)"),
     "torch Adam(foreach=False)": (lambda p: torch.optim.Adam(p, RATE, foreach=False), ""),
     "torch Adam(foreach=True)": (lambda p: torch.optim.Adam(p, RATE, foreach=True), "torch Adam(fused=True)"),
     "torch Adam(fused=True)": (lambda p: torch.optim.Adam(p, RATE, fused=True), ""),

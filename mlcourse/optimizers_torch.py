@@ -5,6 +5,7 @@ A parameter without gradient is left alone, and its state with it. `weight_decay
 everywhere in PyTorch but in `AdamW`.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -207,10 +208,15 @@ class Adam(CheckedOptimizer):
         weight_decay: the L2 penalty in the gradient, at least 0.
         foreach: use PyTorch's multi-tensor operations, one call for all parameters of a group, and keep the averages of
             squares as one vector. Faster with many small parameters and on a GPU; needs the memory of one more copy of
-            the parameters. On a CPU `torch.optim.Adam(fused=True)` is faster with large ones: it reads each number once.
+            the parameters.
+        compiled: use the multi-tensor operations, compiled by `torch.compile` into one loop, which reads and writes each
+            number once, as the loop of `torch.optim.Adam(fused=True)` does. The fastest on a CPU once the parameters are
+            large; with small ones, finding the compiled loop costs more than it saves. Needs a C++ compiler (Triton on a
+            GPU), and the first step of every set of shapes takes some seconds.
 
     Raises:
         ValueError: a setting out of its range.
+        RuntimeError: in the first step, if `compiled` finds no compiler.
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0]))
     >>> w.grad = torch.tensor([1e4])
@@ -230,9 +236,10 @@ class Adam(CheckedOptimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         foreach: bool = False,
+        compiled: bool = False,
     ):
-        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach}
-        super().__init__(params, settings)
+        numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, numbers | {"foreach": foreach, "compiled": compiled})
 
     def change(self, params, grads, states, group):
         self.move(params, with_l2(grads, params, group["weight_decay"]), states, group)
@@ -243,18 +250,17 @@ class Adam(CheckedOptimizer):
             if not state:
                 state.update(step=0, mean=torch.zeros_like(param), square=torch.zeros_like(param))
             state["step"] += 1
-        if not group["foreach"]:
+        if not (group["foreach"] or group["compiled"]):
             for param, grad, state in zip(params, grads, states, strict=True):
                 adam_one(param, grad, state, group)
             return
-        kinds = [(state["step"], param.dtype, param.device) for param, state in zip(params, states, strict=True)]
         known = self.__dict__.setdefault("joined", {})  # not in __init__: a copied or unpickled optimizer has none
-        for kind in set(kinds):
-            some = [i for i, other in enumerate(kinds) if other == kind]
-            together = [[values[i] for i in some] for values in (params, grads, states)]
-            first = params[some[0]]
-            known[first] = joined(together[2], known.get(first))
-            adam_many(*together, known[first], group)
+        for some, their_grads, their_states in alike(params, grads, states):
+            if group["compiled"]:
+                adam_compiled(some, their_grads, their_states, group)
+            else:
+                known[some[0]] = joined(their_states, known.get(some[0]))
+                adam_many(some, their_grads, their_states, known[some[0]], group)
 
 
 class AdamW(Adam):
@@ -277,7 +283,7 @@ class AdamW(Adam):
         self.move(params, grads, states, group)
 
 
-# Both rules divide m_hat / (sqrt(s_hat) + eps) by the root of 1 - beta2^k above and below, which saves a pass over the
+# All three rules divide m_hat / (sqrt(s_hat) + eps) by the root of 1 - beta2^k above and below, which saves a pass over the
 # parameters (Kingma and Ba 2015, end of section 2).
 
 
@@ -288,6 +294,15 @@ def adam_one(param: torch.Tensor, grad: torch.Tensor, state: dict, group: dict) 
     correction = (1 - beta2**step) ** 0.5
     root = square.sqrt().add_(group["eps"] * correction)
     param.addcdiv_(mean, root, value=-group["lr"] * correction / (1 - beta1**step))
+
+
+def alike(params: Tensors, grads: Tensors, states: list[dict]) -> list[tuple[Tensors, Tensors, list[dict]]]:
+    """The three lists in parts that one call can serve: of one number of steps, one type and one device each."""
+    kinds = [(state["step"], param.dtype, param.device) for param, state in zip(params, states, strict=True)]
+    if kinds.count(kinds[0]) == len(kinds):
+        return [(params, grads, states)]
+    parts = [[i for i, other in enumerate(kinds) if other == kind] for kind in set(kinds)]
+    return [tuple([values[i] for i in part] for values in (params, grads, states)) for part in parts]
 
 
 class Joined(NamedTuple):
@@ -324,6 +339,40 @@ def joined(states: list[dict], known: Joined | None) -> Joined:
     for state, part in zip(states, parts[0], strict=True):
         state["square"] = part
     return Joined(*vectors, *parts)
+
+
+def adam_whole(
+    params: Tensors, grads: Tensors, means: Tensors, squares: Tensors, beta1: float, beta2: float, rate: Any, epsilon: Any
+) -> None:
+    """The rule in multi-tensor operations, as one reads it. One after the other they go over the memory eight times."""
+    torch._foreach_lerp_(means, grads, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
+    roots = torch._foreach_add(torch._foreach_sqrt(squares), [epsilon] * len(params))
+    steps = torch._foreach_mul(torch._foreach_div(means, roots), [rate] * len(params))
+    torch._foreach_sub_(params, steps)
+
+
+@functools.cache
+def compiled_rule() -> Callable:
+    """`adam_whole` in one loop. All optimizers share it; another set of shapes compiles another program."""
+    return torch.compile(adam_whole, dynamic=False)
+
+
+def adam_compiled(params: Tensors, grads: Tensors, states: list[dict], group: dict) -> None:
+    (beta1, beta2), step = group["betas"], states[0]["step"]
+    means, squares = ([state[name] for state in states] for name in ("mean", "square"))
+    correction = (1 - beta2**step) ** 0.5
+    # as tensors, for a number would be built into the program, which every step would then compile anew
+    numbers = group["lr"] * correction / (1 - beta1**step), group["eps"] * correction
+    rate, epsilon = (torch.as_tensor(number, dtype=params[0].dtype, device=params[0].device) for number in numbers)
+    try:
+        compiled_rule()(params, grads, means, squares, beta1, beta2, rate, epsilon)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        raise RuntimeError(
+            f"compiled=True, but PyTorch could not compile the step: {error.inner_exception}. It needs a C++ compiler such as "
+            "g++ or clang (on a GPU: Triton). Install one, or leave `compiled` False; `foreach=True` needs none."
+        ) from error
 
 
 def kept(state: dict, name: str, param: torch.Tensor, value: float = 0.0) -> torch.Tensor:

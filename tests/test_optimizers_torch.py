@@ -3,6 +3,7 @@
 import copy
 import io
 import itertools
+import shutil
 
 import numpy as np
 import optax
@@ -63,6 +64,8 @@ FAMILIES = {  # ours, torch.optim's, and every combination of these settings: na
 }
 FAMILIES["Adam, multi-tensor"] = (lambda *args, **kw: Adam(*args, foreach=True, **kw), *FAMILIES["Adam"][1:])
 FAMILIES["AdamW, multi-tensor"] = (lambda *args, **kw: AdamW(*args, foreach=True, **kw), *FAMILIES["AdamW"][1:])
+FAMILIES["Adam, compiled"] = (lambda *args, **kw: Adam(*args, compiled=True, **kw), *FAMILIES["Adam"][1:])
+FAMILIES["AdamW, compiled"] = (lambda *args, **kw: AdamW(*args, compiled=True, **kw), *FAMILIES["AdamW"][1:])
 MAKERS = {
     "SGD": lambda params: SGD(params, 0.01),
     "Momentum": lambda params: Momentum(params, 0.01),
@@ -73,7 +76,15 @@ MAKERS = {
     "Adam": lambda params: Adam(params, 0.01),
     "AdamW": lambda params: AdamW(params, 0.01),
     "Adam, multi-tensor": lambda params: Adam(params, 0.01, foreach=True),
+    "Adam, compiled": lambda params: Adam(params, 0.01, compiled=True),
 }
+
+
+@pytest.fixture(autouse=True)
+def rule_as_it_stands(request, monkeypatch):
+    """Compiling takes seconds a setting, so all tests but one run the rule of `compiled=True` operation by operation."""
+    if "really" not in request.node.name:
+        monkeypatch.setattr(optimizers_torch, "compiled_rule", lambda: optimizers_torch.adam_whole)
 
 
 def pairs(choices):
@@ -157,6 +168,33 @@ def test_a_run_resumed_from_a_saved_state_is_bit_for_bit_the_run_that_never_stop
         assert not torch.equal(run(MAKERS[name](forgotten), forgotten, slice(50, 100))[0], whole[0]), "the state matters"
 
 
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))), reason="no C++ compiler on this machine")
+def test_a_compiled_step_really_is_one_program_and_has_the_weights_of_torch_optim():
+    compiles = torch._dynamo.utils.counters["stats"]
+    before = compiles["unique_graphs"]
+    params, twins = parameters()[:2], parameters()[:2]
+    ours, theirs = AdamW(params, 0.1, eps=0.1, compiled=True), torch.optim.AdamW(twins, 0.1, eps=0.1)
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=STEPS) for o in (ours, theirs)]
+    for grads in gradients():
+        for param, twin, grad in zip(params, twins, grads, strict=False):
+            param.grad, twin.grad = grad, grad.clone()
+        ours.step(), theirs.step()
+        schedules[0].step(), schedules[1].step()
+    close(params, twins)
+    assert compiles["unique_graphs"] == before + 1, "no step was compiled anew, though the rate and the corrections changed"
+
+
+def test_compiling_without_a_compiler_says_what_is_missing_and_what_does_without(monkeypatch):
+    def broken(*_):
+        raise torch._dynamo.exc.BackendCompilerFailed(broken, ValueError("no g++ anywhere"), None)
+
+    monkeypatch.setattr(optimizers_torch, "compiled_rule", lambda: broken)
+    param = torch.nn.Parameter(torch.ones(2))
+    param.grad = torch.ones(2)
+    with pytest.raises(RuntimeError, match=r"no g\+\+ anywhere\. It needs a C\+\+ compiler.*`foreach=True` needs none"):
+        Adam([param], compiled=True).step()
+
+
 TWINS = {  # ours in JAX, ours in PyTorch
     "sgd": (optimizers.sgd(0.01), lambda p: SGD(p, 0.01)),
     "momentum": (optimizers.momentum(0.01), lambda p: Momentum(p, 0.01)),
@@ -166,18 +204,22 @@ TWINS = {  # ours in JAX, ours in PyTorch
     "rmsprop": (optimizers.rmsprop(0.01), lambda p: RMSProp(p, 0.01)),
     "adam": (optimizers.adam(0.01), lambda p: Adam(p, 0.01)),
     "adamw": (optimizers.adamw(0.01), lambda p: AdamW(p, 0.01)),
+    "adagrad, settings of its own": (
+        optimizers.adagrad(0.1, initial=0.5, epsilon=0.1),  # in Optax epsilon stands inside the root, so no test against it
+        lambda p: torch.optim.Adagrad(p, 0.1, initial_accumulator_value=0.5, eps=0.1),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_the_defaults_of_the_two_frameworks_are_one(name):
+def test_the_two_frameworks_are_one(name):
     in_jax, in_torch = TWINS[name]
     params = parameters()[:2]
     with float64():
         weights = [param.detach().numpy().copy() for param in params]
         state = in_jax.init(weights)
         optimizer = in_torch(params)
-        for grads in list(gradients())[:10]:
+        for grads in gradients():
             updates, state = in_jax.update([g.numpy() for g in grads[:2]], state, weights)
             weights = optax.apply_updates(weights, updates)
             for param, grad in zip(params, grads, strict=False):
@@ -187,17 +229,19 @@ def test_the_defaults_of_the_two_frameworks_are_one(name):
             np.testing.assert_allclose(weight, param.detach().numpy(), rtol=1e-9)
 
 
-def test_the_exponential_average_is_heavy_ball_with_the_rate_divided():
+@pytest.mark.parametrize("momentum, weight_decay", [(0.0, 0.0), (0.0, 0.1), (0.8, 0.0), (0.8, 0.1)])
+def test_the_exponential_average_is_heavy_ball_with_the_rate_divided(momentum, weight_decay):
     params, twins = parameters(), parameters()
-    average = run(AverageMomentum(params, 0.05, momentum=0.8), params)
-    close(average, run(torch.optim.SGD(twins, 0.01, momentum=0.8), twins), rtol=1e-9)
+    settings = {"momentum": momentum, "weight_decay": weight_decay}
+    average = run(AverageMomentum(params, 0.05, **settings), params)
+    close(average, run(torch.optim.SGD(twins, 0.05 * (1 - momentum), **settings), twins), rtol=1e-9)
 
 
-@pytest.mark.parametrize("foreach", [False, True])
-def test_gradients_may_come_and_go_and_the_optimizer_may_be_copied_on_the_way(foreach):
+@pytest.mark.parametrize("way", [{}, {"foreach": True}, {"compiled": True}], ids=["one by one", "foreach", "compiled"])
+def test_gradients_may_come_and_go_and_the_optimizer_may_be_copied_on_the_way(way):
     params, twins = parameters(), parameters()
     params[1], twins[1] = (torch.nn.Parameter(p[1].detach().float()) for p in (params, twins))  # two types in one group
-    ours, theirs = Adam(params, 0.01, foreach=foreach), torch.optim.Adam(twins, 0.01, foreach=False)
+    ours, theirs = Adam(params, 0.01, **way), torch.optim.Adam(twins, 0.01, foreach=False)
     for step, grads in enumerate(list(gradients())[30:60]):
         for i, (param, twin, grad) in enumerate(zip(params, twins, grads, strict=True)):
             present = grad is not None and (i != 2 or step % 3)
@@ -209,11 +253,11 @@ def test_gradients_may_come_and_go_and_the_optimizer_may_be_copied_on_the_way(fo
 
 
 def test_weights_and_state_may_have_any_memory_layout():
-    for foreach in (False, True):
+    for way in ({}, {"foreach": True}, {"compiled": True}):
         weights = torch.arange(24.0).reshape(2, 3, 2, 2)
         param = torch.nn.Parameter(weights.clone().to(memory_format=torch.channels_last))
         twin = torch.nn.Parameter(weights.clone())
-        ours, theirs = Adam([param], 0.1, foreach=foreach), torch.optim.Adam([twin], 0.1)
+        ours, theirs = Adam([param], 0.1, **way), torch.optim.Adam([twin], 0.1)
         for _ in range(3):
             param.grad = weights.transpose(2, 3).sin()  # not contiguous
             twin.grad = param.grad.clone()
