@@ -249,6 +249,11 @@ def test_the_process_around_a_search_stays_in_32_bits():
         ({"kernel": "matern"}, "unknown kernel 'matern'"),
         ({"num_initial": 0}, "num_initial=0, but at least 1"),
         ({"points_per_axis": 0}, "points_per_axis=0, but at least 1"),
+        ({"maximize": "minimise"}, "maximize='minimise' is neither True nor False. Pass False where a low score"),
+        ({"seed": -1}, "seed=-1 is no whole number from 0 on"),
+        ({"seed": 0.5}, "seed=0.5 is no whole number from 0 on"),
+        ({"margin": math.nan}, "margin=nan must be a finite number from 0 on"),
+        ({"width": -2.0}, "width=-2.0 must be a finite number from 0 on"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, message):
@@ -268,6 +273,28 @@ def test_a_score_that_is_no_number_is_refused_and_leaves_the_trial_pending(value
     with pytest.raises(ValueError, match=f"the score of .* is {value}, which can't be ranked. .* call `fail"):
         search.tell(params, value)
     assert search.trials[0].status == "pending"
+
+
+@pytest.mark.parametrize("value", [None, "0.3"])
+def test_a_score_of_another_type_is_refused_and_says_where_to_look(value):
+    search = Search(LINE, strategy="sobol", maximize=True, seed=0)
+    params = search.ask()
+    with pytest.raises(TypeError, match=f"the score of .* is {value!r}, which is no number. Does the function .* `return` one"):
+        search.tell(params, value)
+    assert search.trials[0].status == "pending"
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="count=0, but a batch has at least 1"):
+        Search(LINE, strategy="sobol", maximize=True, seed=0).ask(0)
+
+
+def test_a_map_of_places_outside_the_space_is_refused():
+    search = searched(LINE, lambda p: p["x"], steps=2, strategy="sobol")
+    with pytest.raises(ValueError, match="unknown parameter 'y'"):
+        search.predict([{"y": 0.5}])
+    with pytest.raises(ValueError, match="'x' is 2, but must be a number from 0 to 1"):
+        search.predict([{"x": 2}])
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known():

@@ -64,6 +64,13 @@ class Search:
         for name, number in (("num_initial", num_initial), ("points_per_axis", points_per_axis)):
             if number < 1:
                 raise ValueError(f"{name}={number}, but at least 1 is needed. The default is 5.")
+        if not isinstance(maximize, bool):
+            raise ValueError(f"maximize={maximize!r} is neither True nor False. Pass False where a low score is good.")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed={seed!r} is no whole number from 0 on. Pass one, such as seed=0.")
+        for name, number in (("margin", margin), ("width", width)):
+            if not 0 <= number < math.inf:
+                raise ValueError(f"{name}={number} must be a finite number from 0 on, in standard deviations.")
         self.space = dict(space)
         self.settings = dict(strategy=strategy, maximize=maximize, seed=seed, acquisition=acquisition, kernel=kernel,
                              num_initial=num_initial, points_per_axis=points_per_axis, margin=margin, width=width)  # fmt: skip
@@ -76,6 +83,8 @@ class Search:
         What was asked is pending until it is told. A model expects of it what it predicts there, so a batch spreads.
         """
         if count is not None:
+            if count < 1:
+                raise ValueError(f"count={count}, but a batch has at least 1. Leave `count` out for a single suggestion.")
             return [self.ask() for _ in range(count)]
         params = self._next()
         self.num_asked += 1
@@ -86,10 +95,17 @@ class Search:
         """Notes the score of `params`: of a pending trial, or of one that nobody asked for.
 
         Raises:
-            ValueError: an unknown or missing name, a value outside the space, or a score that is no finite number.
+            ValueError: an unknown or missing name, a value outside the space, or a score that is not finite.
+            TypeError: a score that is no number.
         """
         spaces.check_params(params, self.space)
-        if not math.isfinite(score):
+        try:
+            is_finite = math.isfinite(score)
+        except TypeError as error:
+            raise TypeError(
+                f"the score of {params!r} is {score!r}, which is no number. Does the function that makes it `return` one?"
+            ) from error
+        if not is_finite:
             raise ValueError(
                 f"the score of {params!r} is {score}, which can't be ranked. For a run that failed, call `fail(params)`."
             )
@@ -115,8 +131,10 @@ class Search:
         """What the model makes of the trials: mean and standard deviation of the score (noise left out), both (len(params),).
 
         Raises:
-            ValueError: fewer than 2 scores were told.
+            ValueError: fewer than 2 scores were told, or a point that is not in the space.
         """
+        for point in params:
+            spaces.check_params(point, self.space)
         points = np.array([spaces.encode(p, self.space) for p in params])
         if self._num_scores() < 2:
             raise ValueError(f"{self._num_scores()} scores are too few for a map. Tell at least 2.")
