@@ -83,7 +83,7 @@ def load(name: str, *, folder: str | os.PathLike | None = None) -> Dataset:
 
     Args:
         name: "digits", "iris", "wine", "breast_cancer" (embedded in scikit-learn), "two_moons", "circles",
-            "blobs" (made on the spot) or "mnist" (11 MB, downloaded once; see `mlcourse.download`).
+            "blobs" (made on the spot) or "mnist" (12 MB, downloaded once; see `mlcourse.download`).
         folder: where downloads are kept, instead of the user's cache folder. The folder that the environment
             variable MLCOURSE_DATA names is looked at first. Embedded and made sets need neither.
 

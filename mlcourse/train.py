@@ -41,7 +41,7 @@ def train(
         evaluate: `evaluate(state) -> dict` of scalars. Called before the first update, every `eval_every` updates
             and after the last.
         eval_every: updates between two evaluations; `None` evaluates at the start and the end only.
-        progress: show a progress bar (on stderr, so it never enters a notebook's compared output under nbval's tags).
+        progress: show a progress bar, on stderr; pass False in a notebook cell whose output is compared.
         tracker: called with every row, in order, for example to log it.
 
     Returns:

@@ -110,7 +110,8 @@ def train_many(
         make_step: `make_step(run) -> step`, for example with `optax.sgd(run["learning_rate"])` inside.
         data: as in `train_compiled`, shared by all runs.
         batch_indices: int (num_steps, batch_size): one batch order shared by all runs, which makes comparisons paired and
-            is faster; or (R, num_steps, batch_size): an order for each run.
+            is faster; or (R, num_steps, batch_size): an order for each run. With a shared order the spread over seeds is
+            that of the starts alone: where it should hold the noise of the batches too, give each seed its own order.
         runs: R dicts with the same keys and numbers as values, for example `grid(seed=range(5), learning_rate=[.1, 1])`.
         make_evaluate: `make_evaluate(run) -> evaluate`.
         eval_every: as in `train`.
