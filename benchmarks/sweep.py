@@ -155,11 +155,20 @@ def table(costs: dict[str, Cost], trials: int) -> str:
             "CPU s a trial": f"{cost.cpu / trials:.2f}",
             "its share of the first": f"{cost.cpu / base.cpu:.2f}",
         }
-        | ({"beyond its own computation": f"{(cost.cpu - cost.own) / trials:.2f}"} if cost.own else {})
+        | (beyond(cost, base, trials) if cost.own else {})
         for name, cost in costs.items()
     ]
     lines = ["| " + " | ".join(rows[0]) + " |", "|---|" + "---:|" * (len(rows[0]) - 1)]
     return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
+
+
+def beyond(cost: Cost, base: Cost, trials: int) -> dict[str, str]:
+    """Two columns: the price of a trial beyond its own computation, and its share of the first way's."""
+    price = cost.cpu - cost.own
+    return {
+        "CPU s beyond its own computation": f"{price / trials:.2f}",
+        "that, of the first's": f"{price / (base.cpu - base.own):.2f}",
+    }
 
 
 def compare(notebook: Path, ways: list[str], rates: list[str]) -> dict[str, Cost]:

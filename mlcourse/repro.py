@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -111,6 +112,27 @@ def digest(*arrays: np.ndarray) -> str:
         sha.update(f"{little.dtype.str}{little.shape}".encode())
         sha.update(little.tobytes())
     return sha.hexdigest()
+
+
+def digests_of(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> digest of each data set of `mlcourse.data` among these variables, for the manifest of a notebook.
+
+    Args:
+        variables: such as `globals()`; a set under two names is there once.
+
+    >>> digests_of({"x": 1})
+    {}
+    """
+    data = sys.modules.get("mlcourse.data")
+    if data is None:
+        return {}
+    found = {}
+    for value in list(variables.values()):
+        if isinstance(value, data.Dataset):
+            found[value.name] = digest(value.x, value.y)
+        elif isinstance(value, data.Text):
+            found[value.name] = hashlib.sha256(value.text.encode()).hexdigest()
+    return found
 
 
 def installed_version(name: str) -> str | None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlcourse.repro import digest, manifest, seed_everything
+from mlcourse import data
+from mlcourse.repro import digest, digests_of, manifest, seed_everything
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,10 @@ def test_a_digest_depends_on_values_shape_and_type_but_not_on_layout():
     assert digest(x) == digest(x.copy(order="F")) == digest(x.astype(">f4"))
     others = [x.T, x.reshape(3, 2), x.astype(np.float64), x + 1]
     assert len({digest(x), *map(digest, others)}) == 5
+
+
+def test_the_data_sets_among_variables_are_known_by_their_content():
+    dots, text = data.load("two_moons"), data.Text("hello", "hello", None)
+    found = digests_of({"dots": dots, "again": dots, "text": text, "x": dots.x, "name": "two_moons"})
+    sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of "hello", as sha256sum says
+    assert found == {"two_moons": digest(dots.x, dots.y), "hello": sha256}

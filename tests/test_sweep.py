@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas
 import psutil
 import pytest
 
 from mlcourse import __main__ as command_line
+from mlcourse import repro
 from mlcourse.sweep import SweepStopped, kernels, read, run, store, sweep, trial, workers
 
 PARAMETERS = """
@@ -59,6 +61,9 @@ if what == "record":  # elsewhere its import would cost more than the trial
     from mlcourse.record import record
     record("loss", rate * (seed + 1))
     record("tuples", isinstance(shape, tuple))
+    import numpy
+    from mlcourse import data
+    images = data.Dataset("two dots", numpy.zeros((2, 1), "float32"), numpy.arange(2), 2, None)
 """
 
 
@@ -121,7 +126,10 @@ def test_a_sweep_leaves_a_row_and_a_readable_notebook_for_each_trial_also_for_on
     assert well["parameters"] == {"rate": 0.01, "seed": 3, "shape": [4, 5], "what": "record", "folder": ""}
     assert {name: entry["value"] for name, entry in well["metrics"].items()} == {"loss": 0.04, "tuples": 1.0}
     assert well["seconds"] > 0 and well["cpu_seconds"] > 0
-    assert well["manifest"]["packages"]["numpy"] and well["manifest"]["parameters"] == well["parameters"]
+    manifest = well["manifest"]
+    assert manifest["packages"]["numpy"] and manifest["parameters"] == well["parameters"]
+    assert manifest["data"] == {"two dots": repro.digest(np.zeros((2, 1), "float32"), np.arange(2))}
+    assert manifest["seconds"] == well["seconds"]
     assert texts(out / well["notebook"]).startswith("seed 3 (4, 5)\n\nloss = 0.04")
     assert failed["error"] == "cell 3: ValueError: rate=10.0 is too large"
     assert failed["metrics"] == {}

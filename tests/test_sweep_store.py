@@ -189,6 +189,7 @@ def test_the_report_summarises_over_seeds_and_links_the_notebooks(tmp_path):
     assert "href='trials/0003.ipynb'" in text
     assert "ValueError: no, &quot;never&quot;" in text
     assert "loss against rate. loss falls from 2 at 0.1 to 0.5 at 1." in text
+    assert "falls from 2 at 0.1 to 0.5 at 1. 1 failed trials are not in it." in text
     assert text.count("<svg") == 1
     assert "http://www.w3.org" in text
     for outside in ("<script", "<link", "src="):

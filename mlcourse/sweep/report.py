@@ -151,7 +151,9 @@ def figure(groups: list[Group], metric: str) -> str:
     svg = text.getvalue()
     words = html.escape(plots.describe(ax))
     svg = svg[svg.index("<svg") :].replace("<svg", f"<svg role='img' aria-label='{words}'", 1)
-    return f"<figure>{svg}<figcaption>{words}</figcaption></figure>"
+    missing = sum(group.failed for group in groups)
+    note = f" {missing} failed trials are not in it." if missing else ""
+    return f"<figure>{svg}<figcaption>{words}{note}</figcaption></figure>"
 
 
 def draw(ax: Any, groups: list[Group], metric: str) -> Any:

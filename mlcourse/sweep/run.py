@@ -195,7 +195,10 @@ def finished(found: Store, number: int, reply: dict) -> tuple[dict, str]:
         except ValueError as mistake:
             status, error = "failed", str(mistake)
     kernel = executed["metadata"].get("mlcourse", {}).get("kernel", {})
-    manifest = dict(reply["manifest"]) | {"parameters": parameters, "devices": kernel.get("devices", [])}
+    manifest = dict(reply["manifest"]) | {
+        "parameters": parameters, "devices": kernel.get("devices", []), "data": kernel.get("data", {}),
+        "seconds": reply["seconds"],
+    }  # fmt: skip
     row = {
         "trial": number, "status": status, "error": error, "parameters": parameters, "metrics": metrics,
         "seconds": reply["seconds"], "cpu_seconds": kernel.get("cpu_seconds"), "attempts": reply["attempts"],

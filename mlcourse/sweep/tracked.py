@@ -114,8 +114,7 @@ def track(folder: Path, row: dict, project: str) -> bool:
         return False
     there = {entry["step"] for entry in tracking.read(project, unique)}  # of a process that was killed halfway
     config = row["parameters"] | {"sweep": str(folder), "trial": row["trial"]}
-    manifest = row["manifest"] | {"seconds": row["seconds"]}
-    with contextlib.suppress(TrialFailed), tracking.start(project, name, config, key=key, manifest=manifest) as run:
+    with contextlib.suppress(TrialFailed), tracking.start(project, name, config, key=key, manifest=row["manifest"]) as run:
         run.log_history(entry for entry in rows_of(path, row) if entry["step"] not in there)
         run.save(path, kind="notebook", copy=False)
         if row["status"] != "ok":
