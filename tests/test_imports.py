@@ -50,14 +50,14 @@ TABLE = {  # module: (inside the package, outside, outside but lazily)
 }
 GROUPS = {  # every module of a folder, at most
     "sweep": (
-        "sweep plots record repro stats tracking",
+        "sweep plots record repro search stats tracking",
         "IPython ipykernel jupyter_client nbclient papermill psutil tqdm traitlets yaml",
         "distributed matplotlib",
     ),
     "report": ("report checks", "psutil tqdm", "IPython traitlets"),
     "checks": ("checks model_card record", "numpy", "jax torch IPython"),
     "search": ("search", "jax numpy scipy threadpoolctl", ""),
-    "sizing": ("sizing", "flax jax optax torch", ""),
+    "sizing": ("sizing transformer", "flax jax optax torch", ""),
 }
 
 

@@ -101,6 +101,6 @@ def main(argv: list[str]) -> int:
     troubled = sum(one.problem is not None for one in done)
     print(f"{len(done)} notebooks, {troubled} with a problem. Each ran with: {box.best().words}.")
     for exercise, words, who in page.mistakes(done)[:5]:
-        print(f"  {exercise}, {len(who)} students: {words or 'wrong in a way without a name'}")
+        print(f"  {exercise}, {len(who)} student{'s' * (len(who) > 1)}: {words or 'wrong in a way without a name'}")
     print(f"page: {options.out / 'report.html'}   table: {options.out / 'report.csv'}")
     return 0

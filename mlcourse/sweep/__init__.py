@@ -12,6 +12,7 @@ from typing import Any
 
 NAMES = {
     "sweep": "run",
+    "searched": "searched",
     "read": "run",
     "Outcome": "run",
     "Range": "parameters",

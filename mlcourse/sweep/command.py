@@ -5,8 +5,10 @@ cluster, 130 stopped by Ctrl-C.
 """
 
 import argparse
+import functools
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ EXAMPLES = """values of a parameter:
 examples:
   python -m mlcourse sweep notebooks/01_training_loop.ipynb -p learning_rate 0.01,0.1 -p seed 0:5 --workers 2 --out runs/lr
   python -m mlcourse sweep notebooks/01_training_loop.ipynb --config sweep.yaml --out runs/random
+  python -m mlcourse sweep notebooks/01_training_loop.ipynb -p learning_rate log:1e-3:1 --search bayes \\
+      --metric validation_loss --samples 12 --out runs/best
 exit status: 0 all well, 1 some trials failed, 2 refused, 3 disk full or cluster lost, 130 Ctrl-C.
 The same command again runs what is missing."""
 
@@ -36,7 +40,7 @@ def main(argv: list[str]) -> int:
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         given = settings(declared(read_notebook(Path(arguments.notebook))), pairs, arguments)
-        outcome = sweep(
+        outcome = runner(arguments, given)(
             arguments.notebook, out=arguments.out, workers=arguments.workers, retries=arguments.retries,
             seconds=arguments.time_limit, memory=arguments.memory_limit, retry_failed=arguments.retry_failed,
             scheduler=arguments.scheduler, fork=not arguments.no_fork, track=not arguments.no_track, **given,
@@ -52,7 +56,36 @@ def main(argv: list[str]) -> int:
     finally:
         signal.signal(signal.SIGTERM, previous)
     print(summary(outcome))
+    if arguments.search:
+        print(best_words(outcome, arguments))
     return 1 if outcome.failed else 0
+
+
+def runner(arguments: argparse.Namespace, given: dict[str, Any]) -> Callable[..., Outcome]:
+    """`sweep`, or the search that was asked for."""
+    if not arguments.search:
+        if arguments.metric or arguments.maximize:
+            raise SweepError("--metric and --maximize belong to a search: add --search bayes.")
+        return sweep
+    if not arguments.metric:
+        raise SweepError("--search needs the recorded number that decides: --metric validation_loss.")
+    if given.pop("trials", None):
+        raise SweepError("a search chooses its trials itself; leave out `trials`.")
+    from mlcourse.sweep.searched import searched
+
+    given.setdefault("samples", 0)
+    return functools.partial(searched, strategy=arguments.search, metric=arguments.metric, maximize=arguments.maximize)
+
+
+def best_words(outcome: Outcome, arguments: argparse.Namespace) -> str:
+    from mlcourse.sweep.searched import best
+
+    row = best(outcome.rows, arguments.metric, maximize=arguments.maximize)
+    if row is None:
+        return f"best: none, as no trial recorded {arguments.metric}"
+    return (
+        f"best: trial {row['trial']}, {arguments.metric} = {row['metrics'][arguments.metric]['value']:.4g}: {row['notebook']}"
+    )
 
 
 def interrupt(*_: Any) -> None:
@@ -75,6 +108,13 @@ def parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help="YAML with the keys parameters, trials, samples, sample_seed")
     add("--samples", type=int, metavar="N", help="how many random samples to draw from the ranges")
     add("--sample-seed", type=int, metavar="S", help="of the draws (default: 0)")
+    add(
+        "--search",
+        metavar="STRATEGY",
+        help="let random, sobol, bayes, active or grid choose the trials among ranges and values",
+    )
+    add("--metric", metavar="NAME", help="the recorded number that a search makes small")
+    add("--maximize", action="store_true", help="... or large")
     add("--out", required=True, metavar="FOLDER", help="for the notebooks and the table; one folder is one sweep")
     add("--workers", type=int, default=1, metavar="N", help="trials at a time (default: 1)")
     add("--retries", type=int, default=1, metavar="N", help="further attempts when a kernel or worker dies (default: 1)")
