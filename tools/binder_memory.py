@@ -46,7 +46,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.address, self.token = f"127.0.0.1:{port}", uuid.uuid4().hex
-        command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
         options = [f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={ROOT}"]
         self.process = subprocess.Popen(
             [*command, *options], env=os.environ | BINDER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -58,7 +58,7 @@ class Server:
         request.add_header("Authorization", f"token {self.token}")
         return urllib.request.urlopen(request, timeout=60).read()
 
-    def wait(self, *, seconds: float = 60) -> None:
+    def wait(self, *, seconds: float = 180) -> None:
         deadline = time.monotonic() + seconds
         while True:
             try:

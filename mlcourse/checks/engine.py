@@ -272,6 +272,8 @@ def _named(exercise: Exercise, problem: _Problem, got: dict[str, Any]) -> _Probl
         agreeing = [case for case in got if _same_outcome(got[case], theirs[case], exercise)]
         if problem.case in agreeing and len(agreeing) > most:
             best, most = mistake.words, len(agreeing)
+        if most == len(got):
+            break  # no other can agree on more
     if best is None:
         return problem
     certainty = "The mistake" if most == len(got) else "Perhaps"  # the same on every case, or on the one shown
@@ -347,7 +349,10 @@ def _from_stub(error: BaseException, answer: Any) -> bool:
     """Whether this is the stub's `raise NotImplementedError`, and not a library that lacks something."""
     frames = traceback.extract_tb(error.__traceback__)
     files = {function.__code__.co_filename for function in values.functions(answer)}
-    return isinstance(error, NotImplementedError) and bool(frames) and frames[-1].filename in files
+    if not isinstance(error, NotImplementedError) or not frames:
+        return False
+    where = frames[-1].filename  # a library's own function may be the answer: it lies in site-packages or dist-packages
+    return where in files and "-packages" not in where
 
 
 def _is_empty(answer: Any) -> bool:
