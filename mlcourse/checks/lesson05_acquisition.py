@@ -138,28 +138,24 @@ def _ucb(mean: np.ndarray, std: np.ndarray, best: float, *, width: float) -> np.
 
 _BOUND_SLIPS = (
     Slip(
-        "sign",
         "This is the *lower* bound: that is the sign of minimisation. Optimism adds: mean + width std.",
         change=lambda score: lambda mean, std, best, *, width: score(mean, -std, best, width=width),
+        theme="sign",
     ),
     Slip(
-        "sign",
         "This is the lower bound with its sign turned around, as a minimiser has it: width std - mean. Here more gold is "
         "better: mean + width std.",
         change=lambda score: lambda mean, std, best, *, width: score(-mean, std, best, width=width),
     ),
     Slip(
-        "width",
         "The width was not used: mean + width std.",
         change=lambda score: lambda mean, std, best, *, width: score(mean, std, best, width=1.0),
     ),
     Slip(
-        "width",
         "A fixed width of 2 was used. Take the one that is given.",
         change=lambda score: lambda mean, std, best, *, width: score(mean, std, best, width=2.0),
     ),
     Slip(
-        "width",
         "The root of the width was taken. Papers write √β for it; here `width` stands in its place already.",
         change=lambda score: lambda mean, std, best, *, width: score(mean, std, best, width=np.sqrt(width)),
     ),

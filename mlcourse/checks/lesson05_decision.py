@@ -104,24 +104,24 @@ def decision(
 
 
 class Slip(NamedTuple):
-    """One thing that goes wrong in a decision, which may go wrong together with another one of another theme."""
+    """One thing that goes wrong in a decision. The usual ones have a theme, and meet with those of the other themes."""
 
-    theme: str
     words: str
     keywords: dict = {}  # of `decision`
     change: Callable = lambda score: score  # score -> the score with the slip in it
+    theme: str = ""
 
 
 def mistakes_of(score: Callable, slips: tuple[Slip, ...]) -> tuple[Mistake, ...]:
-    """Each slip alone, then each two that can happen together: a reader who makes both is told both."""
+    """Each slip alone, then each two of the usual ones: a reader who makes both is told both."""
     alone = [Mistake(slip.words, decision(slip.change(score), **slip.keywords)) for slip in slips]
     pairs = [
         Mistake(
             f"Two mistakes at once. First: {a.words} Second: {b.words}",
             decision(b.change(a.change(score)), **a.keywords, **b.keywords),
         )
-        for a, b in itertools.combinations(slips, 2)
-        if a.theme != b.theme and not a.keywords.keys() & b.keywords.keys()
+        for a, b in itertools.combinations([slip for slip in slips if slip.theme], 2)
+        if a.theme != b.theme
     ]
     return (*alone, *pairs)
 
@@ -134,51 +134,45 @@ def shared_slips() -> tuple[Slip, ...]:
     """Slips of any decision: the noise, the place, the end of the scale."""
     return (
         Slip(
-            "noise",
             "The noise is forgotten: `posterior(X, y, points, noise=noise)`. Without it the map believes every reading, and "
             "its standard deviation at a drilled place is 0.",
             {"noise_known": lambda noise: 0.0},
+            theme="noise",
         ),
         Slip(
-            "noise",
             "The noise was squared on its way to the posterior. It is a variance already.",
             {"noise_known": lambda noise: noise**2},
         ),
         Slip(
-            "spread",
             "The noise was added to the variance at the candidates. That is the variance of a new reading; what counts is the "
             "gold in the ground, the function itself.",
             {"noise_added": 1.0},
         ),
         Slip(
-            "places",
             "The scores are those of the training points, X, and so is the place: it would drill an old hole again, for ever. "
             "Ask the posterior about `candidates`, and take the place from them.",
             {"scored_at": "X", "taken_from": "X"},
+            theme="places",
         ),
         Slip(
-            "places",
             "The scores are those of the training points, X. Ask the posterior about `candidates`.",
             {"scored_at": "X"},
         ),
         Slip(
-            "places",
             "The place is a training point, a row of X, so it would drill an old hole again. Take the place from `candidates`.",
             {"taken_from": "X"},
         ),
         Slip(
-            "end",
             "The place is the one with the lowest score: that is the sign of minimisation. A high score is good: `argmax`.",
             {"pick": np.argmin},
+            theme="end",
         ),
         Slip(
-            "end",
             "The scores have the opposite sign, as for a minimiser. Here a high score is good.",
             {"pick": np.argmin},
             _turned,
         ),
         Slip(
-            "end",
             "The scores have the opposite sign, and the highest of them is taken: that is the place worth *least*. Here a high "
             "score is good.",
             {"pick": np.argmax},
@@ -218,7 +212,6 @@ def _only(part: Callable, score: Callable) -> Callable:
 
 
 VARIANCE_AS_STD = Slip(
-    "spread",
     "The variance was used as the standard deviation. Take the root of the covariance's diagonal.",
     change=lambda score: lambda mean, std, best, **options: score(mean, std**2, best, **options),
 )
@@ -250,56 +243,49 @@ def improvement_slips() -> tuple[Slip, ...]:
     return (
         VARIANCE_AS_STD,
         Slip(
-            "noise",
             "The noise is forgotten in one of the two calls of `posterior`, the one at the candidates. Pass `noise=noise` to "
             "both.",
             {"noise_known": lambda noise: 0.0, "noise_of_best": lambda noise: noise},
         ),
         Slip(
-            "margin",
             "The margin is missing: only what lies above best + margin counts, z = (mean - best - margin) / std. Without "
             "it the search creeps around the best hole.",
             change=lambda score: lambda mean, std, best, *, margin: score(mean, std, best, margin=0.0),
+            theme="margin",
         ),
         Slip(
-            "margin",
             "The margin has the wrong sign: it was added to the improvement. It raises the bar: mean - best - margin.",
             change=lambda score: lambda mean, std, best, *, margin: score(mean, std, best, margin=-margin),
         ),
-        Slip("sign", f"{minimising}z = (mean - best - margin) / std.", change=below),
-        Slip("sign", f"{minimising}z = (mean - best - margin) / std.", change=below_with_the_margin),
-        Slip("sign", f"{minimising}{lowest}", {"incumbent": lowest_mean}, below),
-        Slip("sign", f"{minimising}{lowest}", {"incumbent": lowest_reading}, below),
+        Slip(f"{minimising}z = (mean - best - margin) / std.", change=below, theme="sign"),
+        Slip(f"{minimising}z = (mean - best - margin) / std.", change=below_with_the_margin),
+        Slip(f"{minimising}{lowest}", {"incumbent": lowest_mean}, below),
+        Slip(f"{minimising}{lowest}", {"incumbent": lowest_reading}, below),
         Slip(
-            "incumbent",
             "The best so far is the *lowest* mean at the holes: that is the sign of minimisation. Take the highest.",
             {"incumbent": lowest_mean},
         ),
         Slip(
-            "incumbent",
             "The best so far is the highest *reading*, which forgets the noise (and so does the mean at X without "
             "`noise=noise`): a reading may have been lucky, and the bar is too high for good. Take the highest posterior mean "
             "at X.",
             {"incumbent": best_reading},
+            theme="noise",
         ),
         Slip(
-            "incumbent",
             "The best so far is the *lowest* reading: that is the sign of minimisation. Take the highest posterior mean at X.",
             {"incumbent": lowest_reading},
         ),
         Slip(
-            "incumbent",
             "The best so far is the highest mean of the *candidates*. It is the highest mean at the holes that were "
             "drilled, X.",
             {"incumbent": best_candidate},
         ),
         Slip(
-            "incumbent",
             "The best so far was left out. Only what lies above it is an improvement: mean - best - margin.",
             {"incumbent": lambda *_: 0.0},
         ),
         Slip(
-            "spread",
             "The difference was not divided by the standard deviation: z = (mean - best - margin) / std.",
             change=lambda score: lambda mean, std, best, *, margin: score(mean * std, std, best * std, margin=margin * std),
         ),
