@@ -70,7 +70,7 @@ def closed_form(
 
     >>> gpt2 = closed_form(Shape(12, 768, 12, 1024, 50257), 4)
     >>> round(gpt2.saved / 1e6), round(gpt2.tensor_peak / 1e6)
-    (3267, 6407)
+    (3268, 6408)
 
     Built in lesson 07.
     """
@@ -85,21 +85,25 @@ def closed_form(
     mixed, P = precision.startswith("mixed"), parameters_of(shape)
     y_stored = 4 if mixed else y  # weights, gradients, the residual stream and the log-softmax
     weights, states = y_stored * P, STATES[optimizer] * y_stored * P
-    # Of the 16, the inputs of the two norms are on the residual stream; the others are outputs of matrix products.
-    layer = (14 * y + 2 * y_stored) * s * b * h + (2 * s * b * h if dropout else 0)
+    # Of the 16, the inputs of the two norms are on the residual stream; the others are outputs of matrix products. Each norm
+    # also keeps mean and deviation of every token.
+    layer = (14 * y + 2 * y_stored) * s * b * h + (2 * s * b * h if dropout else 0) + 4 * y_stored * s * b
     scores = a * s * s * b
     if attention == "fused":
         layer += 4 * a * s * b  # one fp32 number a row of scores
     elif mixed:
-        layer += (4 + y + dropout) * scores  # the softmax in fp32, its copy for the product, the mask
+        layer += s * s + (4 + y + dropout) * scores  # the masked pairs; the softmax in fp32, its copy for the product, the mask
     else:
-        layer += (2 * y + 1 if dropout else y) * scores
+        layer += s * s + (2 * y + 1 if dropout else y) * scores
     copies = y * (L * 12 * h * h + V * h) if mixed else 0  # autocast's copies of the matrices, kept for the backward pass
     saved = L * layer + (y + y_stored) * s * b * h + (s * b * h if dropout else 0) + b * s * V * y_stored + copies
+    saved += 2 * 8 * b * s + 2 * y_stored * b * s  # the tokens and targets, and the last norm's mean and deviation
     head = 2 * b * s * V * y_stored
     # With a small vocabulary the fullest instant is in the last layer's MLP: gradients of 4h on both sides of the GELU and
-    # one of h, when the log-softmax and five activations of size s b h have been released.
-    mlp = (4 if mixed else 3) * y * s * b * h - b * s * V * y_stored
+    # one of h, when the log-softmax and five activations of size s b h have been released; the gradients of the head and of
+    # one matrix of the MLP are there already, and autocast's copies of these two are gone.
+    mlp = (4 if mixed else 3) * y * s * b * h - b * s * V * y_stored + (y_stored - y * mixed) * (V * h + 4 * h * h)
+    # The third candidate is the optimizer's step: gradients, and a temporary array for each weight.
     linear, product = 2 * (12 * L * h * h + V * h) * b * s, 4 * L * b * s * s * h
     return ClosedForm(
         parameters=P,
@@ -108,7 +112,7 @@ def closed_form(
         optimizer=states,
         saved=saved,
         head_transient=head,
-        tensor_peak=weights + states + saved + max(head, mlp),
+        tensor_peak=weights + states + max(saved + max(head, mlp), (1 if optimizer == "sgd" else 2) * weights),
         forward_flops=linear + product,
         flops=3 * linear + (7 if attention == "fused" else 6) * product // 2,
     )

@@ -40,6 +40,15 @@ class Run(NamedTuple):
     co2_kg: Range
 
 
+class Dataset(NamedTuple):
+    """What is trained on: bytes of 8 bits an example; `archive` is the download that lies beside the unpacked files."""
+
+    examples: int
+    bytes_per_example: int
+    archive: int = 0
+    stored_as: str = "uint8"
+
+
 class Storage(NamedTuple):
     """Bytes on disk and in the computer's memory."""
 
@@ -48,6 +57,14 @@ class Storage(NamedTuple):
     environment_disk: int
     dataset_ram: int
     process_ram: int
+
+    @property
+    def disk(self) -> int:
+        return self.dataset_disk + self.checkpoints_disk + self.environment_disk
+
+    @property
+    def ram(self) -> int:
+        return self.dataset_ram + self.process_ram
 
 
 def step_time(kernels, device: str | Device, precision: str) -> StepTime:
@@ -100,10 +117,20 @@ def run_cost(
         pue: power of the building for each watt of the machines.
         grid: kg of CO2 a kWh; 0.475 was the world's mean in 2019 (IEA). Norway has about 0.03, Poland about 0.7.
 
+    Raises:
+        ValueError: a number of steps or devices below 1, a negative price or grid, a utilisation beyond 1, a PUE below 1.
+
     >>> run = run_cost(Range(0.9, 1.0, 2.0), 3600, "t4", price_per_hour=0.5)
     >>> run.cost.middle, round(run.kwh.middle, 4)
     (0.5, 0.0672)
     """
+    if steps < 1 or devices < 1:
+        raise ValueError(f"steps={steps}, devices={devices}; a run has at least one of each.")
+    if price_per_hour < 0 or grid < 0 or not 0 < utilisation <= 1 or pue < 1:
+        raise ValueError(
+            f"price_per_hour={price_per_hour}, grid={grid}, utilisation={utilisation}, pue={pue}; price and grid are 0 or "
+            "more, utilisation is a share above 0 and up to 1, and pue is at least 1."
+        )
     watts = find_device(device).watts
     hours = Range(*(s * steps / 3600 for s in seconds))
     device_hours = Range(*(h * devices for h in hours))
@@ -132,7 +159,7 @@ def storage(
         environment: installed packages; 1.7 GB with the CPU builds, several more with CUDA.
 
     Raises:
-        ValueError: `stored_as` is not "uint8" or "float32".
+        ValueError: `stored_as` is not "uint8" or "float32", or a count is negative.
 
     >>> storage(examples=60_000, bytes_per_example=3072, stored_as="float32").dataset_ram
     737280000
@@ -140,6 +167,11 @@ def storage(
     width = {"uint8": 1, "float32": 4}
     if stored_as not in width:
         raise ValueError(unknown_name("storage type", stored_as, width))
+    if min(examples, bytes_per_example, archive, checkpoints, workers) < 0:
+        raise ValueError(
+            f"examples={examples}, bytes_per_example={bytes_per_example}, archive={archive}, checkpoints={checkpoints}, "
+            f"workers={workers}; none can be negative."
+        )
     raw = examples * bytes_per_example
     return Storage(
         dataset_disk=raw + archive,

@@ -136,6 +136,8 @@ def gpt(
     """A GPT of any shape; `attention` is "fused" or "naive"."""
     if attention not in ("fused", "naive"):
         raise ValueError(f"attention={attention!r} is not known; take 'fused' or 'naive'.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}; it is the share of numbers that is dropped, at least 0 and below 1.")
     return Task(
         lambda: GPT(
             layers=layers,

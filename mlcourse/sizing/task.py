@@ -33,6 +33,8 @@ MODELS = {  # name: module:function of this package, called with the options it 
     "gpt-char": "mlcourse.sizing.models_torch:gpt_char",
     "gpt2": "mlcourse.sizing.models_torch:gpt2",
     "mlp-digits": "mlcourse.sizing.models_torch:mlp_digits",
+    "resnet18-cifar-flax": "mlcourse.sizing.models_flax:resnet18_cifar",
+    "gpt-char-flax": "mlcourse.sizing.models_flax:gpt_char",
     "mlp-digits-flax": "mlcourse.sizing.models_flax:mlp_digits",
 }
 
@@ -52,7 +54,7 @@ def find_task(model: str | Task | Callable[..., Task], **options) -> Task:
     1
     >>> find_task("mlp-digit")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: unknown model 'mlp-digit'. Did you mean 'mlp-digits'? Known: 'gpt-char', 'gpt2', 'mlp-digits', ...
+    ValueError: unknown model 'mlp-digit'. Did you mean 'mlp-digits'? Known: 'gpt-char', 'gpt-char-flax', ...
 
     Built in lesson 07.
     """
@@ -65,9 +67,11 @@ def find_task(model: str | Task | Callable[..., Task], **options) -> Task:
     try:
         task = function(**options)
     except TypeError as error:
-        if options and "argument" in str(error):
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # raised inside the function, not by the call
+        if options:
             raise ValueError(f"{model!r} does not take {options}: {error}. Leave the option out.") from None
-        raise
+        raise ValueError(f"{model!r} can't be called without arguments: {error}. Give it defaults.") from None
     if not isinstance(task, Task):
         raise ValueError(
             f"{model!r} returned {type(task).__name__}, not a Task; return mlcourse.sizing.Task(model, batch, loss)."
@@ -79,7 +83,7 @@ def load_function(name: str) -> Callable[..., Task]:
     if name in MODELS:
         name = MODELS[name]
     module, colon, function = name.partition(":")
-    if not colon:
+    if not colon or not module or not function:
         raise ValueError(unknown_name("model", name, MODELS) + " Or give your own as module:function.")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -91,6 +95,7 @@ def load_function(name: str) -> Callable[..., Task]:
         raise ValueError(
             f"there is no module {module!r} for model {name!r}; start in the folder that holds {module}.py."
         ) from None
-    if not hasattr(loaded, function):
-        raise ValueError(f"{module} has no function {function!r}; it has {[n for n in vars(loaded) if not n.startswith('_')]}.")
+    known = [name for name, value in vars(loaded).items() if callable(value) and not name.startswith("_")]
+    if function not in known:
+        raise ValueError(unknown_name(f"function of module {module}", function, known))
     return getattr(loaded, function)

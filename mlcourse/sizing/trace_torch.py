@@ -31,6 +31,8 @@ class Trace(NamedTuple):
 
     `saved` is what autograd keeps at the end of the forward pass, inputs included, parameters not; `forward_flops` and
     `flops` are of one batch, `kernels` the operations of a step, `events` the allocations and releases in their order.
+    `largest_block` and `outside` are parameters: of the largest module in an `nn.ModuleList`, and of all that is in none.
+    `copies` are the bytes of the weights' copies that autocast makes.
     """
 
     parameters: int
@@ -42,6 +44,8 @@ class Trace(NamedTuple):
     kernels: list[Kernel]
     events: list[tuple[int, int]]
     largest_block: int
+    outside: int
+    copies: int
 
     @property
     def peak(self) -> int:
@@ -105,7 +109,7 @@ def trace_torch(
 
     Built in lesson 07.
     """
-    check(batch, optimizer, precision)
+    check(batch, optimizer, precision, lora)
     ledger, low = Ledger(), {"mixed-bf16": torch.bfloat16, "mixed-fp16": torch.float16, "fp8": torch.bfloat16}.get(precision)
     with torch.device(device):
         model = task.model()
@@ -124,7 +128,7 @@ def trace_torch(
             for p in params:
                 p.register_post_accumulate_grad_hook(lambda p: ledger.label(p.grad, "gradients"))
             for _ in range(2):
-                saved = one_step(task, batch, model, update, ledger, low, held, keep_gradients)
+                saved, copies = one_step(task, batch, model, update, ledger, low, held, keep_gradients)
     return Trace(
         parameters=sum(p.numel() for p in model.parameters()),
         trainable=sum(p.numel() for p in params),
@@ -135,11 +139,13 @@ def trace_torch(
         kernels=[kernel for phase in PHASES for kernel in ledger.kernels[phase]],
         events=list(ledger.events),
         largest_block=max(block_sizes(model)),
+        outside=sum(p.numel() for p in model.parameters()) - sum(block_sizes(model)),
+        copies=copies,
     )
 
 
-def one_step(task, batch, model, update, ledger, low, held, keep_gradients) -> int:
-    """Runs one step under the ledger; returns the bytes saved for the backward pass."""
+def one_step(task, batch, model, update, ledger, low, held, keep_gradients) -> tuple[int, int]:
+    """Runs one step under the ledger; returns the bytes saved for the backward pass, and those of autocast's copies."""
     saved: dict[int, int] = {}
 
     def pack(tensor):
@@ -159,18 +165,19 @@ def one_step(task, batch, model, update, ledger, low, held, keep_gradients) -> i
     if next(model.parameters()).dtype == torch.bfloat16:
         inputs = tuple(x.to(torch.bfloat16) if x.is_floating_point() else x for x in inputs)
     ledger.enter("forward")
-    with AsOnGPU(low=low), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with AsOnGPU(low=low) as mode, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = task.loss(model, *inputs)
+        copies = sum(copy.untyped_storage().nbytes() for copy in mode.copies.values())
     ledger.enter("backward")
     loss.backward()
     del loss, inputs
     ledger.enter("optimizer_step")
     update.step()
     update.zero_grad(set_to_none=not keep_gradients)
-    return sum(saved.values())
+    return sum(saved.values()), copies
 
 
-def wrap_blocks(model: nn.Module, low: torch.dtype | None) -> None:
+def wrap_blocks(model: nn.Module, low: torch.dtype | None, *, on_shapes: bool = True) -> None:
     """Each module of the model's lists keeps its inputs only, and is computed again when its gradient is due."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     if not lists:
@@ -178,6 +185,8 @@ def wrap_blocks(model: nn.Module, low: torch.dtype | None) -> None:
             "checkpoint=True recomputes the modules of an nn.ModuleList, and this model has none. Put its blocks in one."
         )
     again = {"use_reentrant": False, "preserve_rng_state": False, "context_fn": lambda: (nullcontext(), AsOnGPU(low=low))}
+    if not on_shapes:  # a real card does by itself what `AsOnGPU` imitates
+        del again["context_fn"]
     for module in (module for blocks in lists for module in blocks):
         module.forward = partial(recompute, module.forward, **again)
 
@@ -196,15 +205,19 @@ def add_lora(model: nn.Module, rank: int, targets: str) -> None:
 
 
 def block_sizes(model: nn.Module) -> list[int]:
-    """Parameters of each unit that a sharded model gathers at once."""
+    """Parameters of each unit that a sharded model gathers at once: the modules of its lists, or its children."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     blocks = [block for blocks in lists for block in blocks] or list(model.children()) or [model]
+    inner = {id(m) for block in blocks for m in block.modules() if m is not block}
+    blocks = [block for block in blocks if id(block) not in inner]  # a list inside a listed module counts once
     return [sum(p.numel() for p in block.parameters()) for block in blocks]
 
 
-def check(batch: int, optimizer: str, precision: str) -> None:
+def check(batch: int, optimizer: str, precision: str, lora: int) -> None:
     if batch < 1:
         raise ValueError(f"batch={batch}; a step needs at least 1 example.")
+    if lora < 0:
+        raise ValueError(f"lora={lora}; a rank is at least 1, and 0 trains all weights.")
     if optimizer not in OPTIMIZERS:
         raise ValueError(unknown_name("optimizer", optimizer, OPTIMIZERS))
     if precision not in PRECISIONS:
