@@ -1,7 +1,7 @@
 """A notebook into the memory that JupyterLab and its kernel take while it runs, as on Binder: `make binder-memory`.
 
 Prints the highest sums over both processes of
-- resident memory: all pages in use, where a library that both have mapped counts twice;
+- resident memory: all pages in use, where a library that both have mapped counts once;
 - private memory: what the system can't take back, so what a limit is really about.
 """
 
@@ -27,15 +27,16 @@ MIB = 2**20
 
 def memory(process: psutil.Process) -> tuple[int, int]:
     """Resident and private bytes of a process and its children, now."""
-    resident = private = 0
+    private, files = 0, {}
     for one in [process, *process.children(recursive=True)]:
         try:
-            info = one.memory_info()
+            info, maps = one.memory_info(), one.memory_maps()
         except psutil.NoSuchProcess:
             continue
-        resident += info.rss
         private += info.rss - info.shared
-    return resident, private
+        for part in maps:  # in memory once, however many processes have the file mapped
+            files[part.path] = max(files.get(part.path, 0), part.shared_clean + part.shared_dirty + part.private_clean)
+    return private + sum(size for path, size in files.items() if path.startswith("/")), private
 
 
 class Server:
@@ -100,7 +101,7 @@ def main(notebook: str = "notebooks/01_training_loop.ipynb") -> None:
     server, peak, done = Server(), [0, 0], threading.Event()
 
     def watch():
-        while not done.wait(0.05):
+        while not done.wait(0.2):
             peak[:] = map(max, peak, memory(psutil.Process(server.process.pid)))
 
     try:
