@@ -62,9 +62,13 @@ def test_every_widget_shows_at_every_position_what_its_static_view_shows(lesson)
         panels = [ax for ax in view.axes if ax.get_visible()]
         assert len(panels) == len(positions)
         for position, panel in zip(positions, panels, strict=True):
-            for slider, value in zip(explorer.sliders.values(), position, strict=True):
-                slider.value = value
-            shown, printed = (re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text) for text in (explorer.alternative, describe(panel)))
+            chosen = dict(zip(explorer.choices, position, strict=True))
+            for name, slider in explorer.sliders.items():
+                slider.value = chosen[name]
+            text = explorer.alternative
+            if explorer.stack:  # one line a panel of the stack
+                text = text.splitlines()[explorer.choices[explorer.stack].index(chosen[explorer.stack])]
+            shown, printed = (re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", words) for words in (text, describe(panel)))
             assert shown and shown == printed[len(printed) - len(shown) :], position
 
 
