@@ -1,4 +1,4 @@
-"""Seconds of 20 trials in five ways, of a small notebook and of lesson 01 (quick profile); prints tables for this machine.
+"""Seconds of 20 trials in four ways, of a small notebook and of lesson 01 (quick profile); prints tables for this machine.
 
     python benchmarks/sweep.py [--trials 20] [--notebooks small,notebooks/01_training_loop.ipynb] [--ways shell,api,...]
 
@@ -198,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--notebooks", default=f"small,{PROJECT / 'notebooks' / '01_training_loop.ipynb'}")
-    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--ways", default="shell,api,one,two", help=f"of {', '.join(WAYS)}")
     arguments = parser.parse_args()
     rates = [f"{0.01 * (number + 1):g}" for number in range(arguments.trials)]
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
