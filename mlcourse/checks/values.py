@@ -136,6 +136,8 @@ def show(value: Any) -> str:
 
     >>> show(np.array([[1.5, 2.0]]))
     '[[1.5, 2.0]], float64 of shape (1, 2)'
+    >>> show((True,)), show([1, 2])
+    ('(True,)', '[1, 2]')
     """
     if isinstance(value, np.ndarray):
         numbers = np.array2string(
@@ -144,8 +146,10 @@ def show(value: Any) -> str:
         return f"{' '.join(numbers.split())}, {value.dtype} of shape {value.shape}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key!r}: {show(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "(" + ", ".join(map(show, value)) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(show, value)) + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(show, value)) + (",)" if len(value) == 1 else ")")
     if isinstance(value, FunctionType):
         return (value.__doc__ or value.__name__).splitlines()[0]
     return repr(value)
